@@ -1,0 +1,99 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The table of rooms. `Tests/TidyTests` holds it against the imports in the sources and against docs/ARCHITECTURE.md.
+struct Room {
+    let name: String
+    var rooms: [String] = []
+    var packages: [Target.Dependency] = []
+    var hasTests = true
+}
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+let rooms: [Room] = [
+    Room(name: "MMedCore"),
+    Room(name: "MMedAlgorithms", rooms: ["MMedCore"]),
+    Room(name: "MMedProtocol", rooms: ["MMedCore"]),
+    Room(name: "MMedScheduling", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol"]),
+    Room(name: "MMedCodec", rooms: ["MMedCore", "MMedProtocol", "CWire", "CLZ4"]),
+    Room(name: "MMedTensor", rooms: ["MMedCore", "COpenBLAS", "CKernels"]),
+    Room(name: "MMedFormats", rooms: ["MMedCore", "MMedTensor"]),
+    Room(name: "MMedTransport", rooms: ["MMedCore", "MMedProtocol", "MMedCodec", "CZeroMQ"]),
+    Room(name: "MMedStore", rooms: ["MMedCore", "MMedScheduling", "MMedFormats"], packages: [crypto]),
+    Room(name: "MMedEngine", rooms: ["MMedCore", "MMedAlgorithms", "MMedTensor", "MMedFormats"]),
+    Room(name: "MMedMerging", rooms: ["MMedCore", "MMedTensor", "MMedFormats"]),
+    Room(name: "MMedConfig", rooms: ["MMedCore", "MMedAlgorithms", "MMedScheduling"], packages: [yams]),
+    Room(name: "MMedTelemetry", rooms: ["MMedCore", "MMedScheduling"], packages: [logging]),
+    Room(name: "MMedCoordinator", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling"]),
+    Room(name: "MMedWorker", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling"]),
+]
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6), .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let everyRoom: [Target.Dependency] = rooms.map { .byName(name: $0.name) }
+
+var targets: [Target] = [
+    .systemLibrary(name: "COpenBLAS"), .systemLibrary(name: "CLZ4"), .systemLibrary(name: "CZeroMQ"),
+    .target(name: "CWire", linkerSettings: [.linkedLibrary("protobuf-c")]),
+    .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
+    .executableTarget(name: "mmed-coord", dependencies: everyRoom + [argumentParser], swiftSettings: strict),
+    .executableTarget(name: "mmed-worker", dependencies: everyRoom + [argumentParser], swiftSettings: strict),
+    .testTarget(name: "TidyTests", swiftSettings: strict),
+    .testTarget(
+        name: "ProcessTests", dependencies: everyRoom + ["mmed-coord", "mmed-worker"], swiftSettings: strict),
+]
+for room in rooms {
+    let inside = room.rooms.map { Target.Dependency.byName(name: $0) }
+    targets.append(.target(name: room.name, dependencies: inside + room.packages, swiftSettings: strict))
+    if room.hasTests {
+        // C modules belong to one room each, so a test reaches them only through that room.
+        let reachable = room.rooms.filter { $0.hasPrefix("MMed") }.map { Target.Dependency.byName(name: $0) }
+        targets.append(
+            .testTarget(
+                name: room.name + "Tests", dependencies: [.byName(name: room.name)] + reachable,
+                resources: room.name == "MMedEngine" ? [.copy("Fixtures")] : [], swiftSettings: strict))
+    }
+}
+
+var dependencies: [Package.Dependency] = [
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+]
+
+// `MMED_SLICE=MMedTensor swift test` builds one room, what it stands on and its tests, without the rest of the house.
+if let slice = Context.environment["MMED_SLICE"] {
+    let asked = Set(slice.split(separator: ",").map(String.init))
+    var kept = asked
+    var usedPackages = Set<String>()
+    var grew = true
+    while grew {
+        grew = false
+        for room in rooms where kept.contains(room.name) {
+            for name in room.rooms where kept.insert(name).inserted { grew = true }
+        }
+    }
+    targets = targets.filter { target in
+        kept.contains(target.name) || asked.contains { target.name == $0 + "Tests" }
+    }
+    for room in rooms where kept.contains(room.name) {
+        if room.name == "MMedStore" { usedPackages.insert("swift-crypto") }
+        if room.name == "MMedConfig" { usedPackages.insert("Yams") }
+        if room.name == "MMedTelemetry" { usedPackages.insert("swift-log") }
+    }
+    dependencies = dependencies.filter { dependency in
+        guard case .sourceControl(_, let location, _) = dependency.kind else { return false }
+        return usedPackages.contains { location.hasSuffix("/" + $0) }
+    }
+}
+
+let package = Package(name: "mmed", dependencies: dependencies, targets: targets)
