@@ -17,9 +17,9 @@ let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 let rooms: [Room] = [
     Room(name: "MMedCore"),
     Room(name: "MMedAlgorithms", rooms: ["MMedCore"]),
-    Room(name: "MMedProtocol", rooms: ["MMedCore"]),
+    Room(name: "MMedProtocol", rooms: ["MMedCore", "MMedAlgorithms"]),
     Room(name: "MMedScheduling", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol"]),
-    Room(name: "MMedCodec", rooms: ["MMedCore", "MMedProtocol", "CWire", "CLZ4"]),
+    Room(name: "MMedCodec", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "CWire", "CLZ4"]),
     Room(name: "MMedTensor", rooms: ["MMedCore", "COpenBLAS", "CKernels"]),
     Room(name: "MMedFormats", rooms: ["MMedCore", "MMedTensor"]),
     Room(name: "MMedTransport", rooms: ["MMedCore", "MMedProtocol", "MMedCodec", "CZeroMQ"]),

@@ -1,0 +1,55 @@
+public import MMedCore
+
+/// A connection as the transport knows it; a reconnect makes a new one.
+public struct PeerID: Hashable, Comparable, Sendable {
+    /// Counts connections.
+    public let number: UInt64
+
+    /// A connection.
+    public init(number: UInt64) { self.number = number }
+
+    /// Older before newer.
+    public static func < (left: PeerID, right: PeerID) -> Bool { left.number < right.number }
+}
+
+/// What the coordinator's end of the wire hears.
+public enum InboundFromWorkers: Sendable {
+    /// A whole, checked message.
+    case message(PeerID, WorkerMessage)
+    /// Bytes that are no message of this protocol; the peer is named for the log.
+    case malformed(PeerID, reason: String)
+    /// A worker of another protocol version.
+    case otherVersion(PeerID, major: UInt8, minor: UInt8)
+    /// A message could not be sent: the connection is gone or its queue is full.
+    case unreachable(PeerID)
+}
+
+/// The coordinator's end of the wire.
+public protocol CoordinatorEndpoint: Sendable {
+    /// Everything that arrives, in order for each peer; it ends when the endpoint closes.
+    var inbound: AsyncStream<InboundFromWorkers> { get }
+    /// Queues a message; losing it is reported as `unreachable`.
+    func send(_ message: CoordinatorMessage, to peer: PeerID)
+    /// Sends what is queued, within a bounded time, and closes the socket.
+    func close() async
+}
+
+/// What a worker's end of the wire hears.
+public enum InboundFromCoordinator: Sendable {
+    /// A whole, checked message.
+    case message(CoordinatorMessage)
+    /// Bytes that are no message of this protocol.
+    case malformed(reason: String)
+    /// A coordinator of another protocol version.
+    case otherVersion(major: UInt8, minor: UInt8)
+}
+
+/// A worker's end of the wire.
+public protocol WorkerEndpoint: Sendable {
+    /// Everything that arrives, in order; it ends when the endpoint closes.
+    var inbound: AsyncStream<InboundFromCoordinator> { get }
+    /// Waits while too much is queued, then queues the message.
+    func send(_ message: WorkerMessage) async
+    /// Sends what is queued, within a bounded time, and closes the socket.
+    func close() async
+}
