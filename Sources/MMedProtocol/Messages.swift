@@ -130,6 +130,9 @@ public struct GradientLease: Hashable, Sendable {
     public var adapter: AdapterReference
     /// The frozen policy of the KL term; nil when its coefficient is 0.
     public var reference: AdapterReference?
+    /// The policy at the start of the step, where the learner must compute its log-probs itself; nil when the targets
+    /// carry them or the loss takes the learner's own.
+    public var prox: AdapterReference?
     /// The loss.
     public var objective: Objective
     /// Temperature of the policy, as in sampling.
@@ -140,13 +143,15 @@ public struct GradientLease: Hashable, Sendable {
     /// One shard under one right.
     public init(
         lease: LeaseID, durationMilliseconds: Int, shard: ShardID, adapter: AdapterReference,
-        reference: AdapterReference?, objective: Objective, temperature: Double, microbatches: [[LearningTree]]
+        reference: AdapterReference?, prox: AdapterReference?, objective: Objective, temperature: Double,
+        microbatches: [[LearningTree]]
     ) {
         self.lease = lease
         self.durationMilliseconds = durationMilliseconds
         self.shard = shard
         self.adapter = adapter
         self.reference = reference
+        self.prox = prox
         self.objective = objective
         self.temperature = temperature
         self.microbatches = microbatches
