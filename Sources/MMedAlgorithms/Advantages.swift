@@ -32,7 +32,7 @@ public func stepAdvantages(
     }
     let usable = idOrder.map { checked[$0] }.filter(\.statistics.isUsable)
     let step = StepContext(
-        settings: settings, lambda: lambda(of: settings.baseline, blend: blend),
+        settings: settings, lambda: blendLambda(of: settings.baseline, blend: blend),
         batch: settings.scale == .batch ? Moments(usable.flatMap { $0.samples.compactMap(\.reward) }) : Moments([]))
     var counts = StepCounts()
     for index in idOrder { counts.add(checked[index].statistics) }
@@ -43,7 +43,8 @@ public func stepAdvantages(
         lambda: step.lambda, nextBlend: blend.updated(with: usable.map(\.statistics)), counts: counts)
 }
 
-private func lambda(of baseline: Baseline, blend: BlendState) -> Double {
+/// lambda of this step.
+func blendLambda(of baseline: Baseline, blend: BlendState) -> Double {
     switch baseline {
     case .within: 0
     case .pooled: 1
