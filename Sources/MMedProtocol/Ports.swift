@@ -1,5 +1,3 @@
-public import MMedCore
-
 /// A connection as the transport knows it; a reconnect makes a new one.
 public struct PeerID: Hashable, Comparable, Sendable {
     /// Counts connections.
