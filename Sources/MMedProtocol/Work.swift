@@ -39,7 +39,9 @@ public struct SlotID: Hashable, Comparable, Sendable, CustomStringConvertible {
         var bytes: [UInt8] = []
         for shift in stride(from: 0, to: 64, by: 8) { bytes.append(UInt8(truncatingIfNeeded: seed >> UInt64(shift))) }
         for part in parts {
-            for shift in stride(from: 0, to: 32, by: 8) { bytes.append(UInt8(truncatingIfNeeded: part >> Int32(shift))) }
+            for shift in stride(from: 0, to: 32, by: 8) {
+                bytes.append(UInt8(truncatingIfNeeded: part >> Int32(shift)))
+            }
         }
         return stableHash(bytes)
     }
