@@ -80,6 +80,9 @@ def report(fits, order):
         entry["validation"] = {"rows": len(order["validation", specialty]),
                                "logisticRegression": share([right[r["id"]] for r in order["validation", specialty]])}
         out["specialties"][specialty] = entry
+    out["testAnswers"] = {
+        r["id"]: r["answer"] if right[r["id"]] else "BA"["AB".index(r["answer"])]
+        for specialty in out["specialties"] for r in order["test", specialty]}
     return out
 
 
