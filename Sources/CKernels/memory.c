@@ -1,0 +1,79 @@
+#include "kernels.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+float *mmed_alloc_zeroed(size_t count) {
+    const size_t bytes = round_up(count * sizeof(float), 64);
+    void *memory = NULL;
+    /* Large blocks come zeroed from the system: calloc need not touch them, so align by hand inside one. */
+    void *block = calloc(1, bytes + 64);
+    if (block == NULL) return NULL;
+    memory = (void *)(((uintptr_t)block + 64) & ~(uintptr_t)63);
+    ((void **)memory)[-1] = block;
+    return memory;
+}
+
+void mmed_free(float *memory) {
+    if (memory != NULL) free(((void **)(void *)memory)[-1]);
+}
+
+/* Scratch of one thread; freed when the thread ends. */
+struct scratch {
+    float *memory[2];
+    size_t floats[2];
+};
+
+static pthread_key_t scratch_key;
+static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
+
+static void scratch_free(void *value) {
+    struct scratch *scratch = value;
+    free(scratch->memory[0]);
+    free(scratch->memory[1]);
+    free(scratch);
+}
+
+static void scratch_begin(void) {
+    if (pthread_key_create(&scratch_key, scratch_free) != 0) abort();
+}
+
+static float *scratch_slot(int slot, size_t floats) {
+    pthread_once(&scratch_once, scratch_begin);
+    struct scratch *scratch = pthread_getspecific(scratch_key);
+    if (scratch == NULL) {
+        scratch = calloc(1, sizeof *scratch);
+        if (scratch == NULL || pthread_setspecific(scratch_key, scratch) != 0) abort();
+    }
+    if (scratch->floats[slot] < floats) {
+        free(scratch->memory[slot]);
+        scratch->memory[slot] = NULL;
+        scratch->floats[slot] = 0;
+        void *memory = NULL;
+        if (posix_memalign(&memory, 64, round_up(floats, 1024) * sizeof(float)) != 0) {
+            fprintf(stderr, "no memory for %zu floats of kernel scratch\n", floats);
+            abort();
+        }
+        scratch->memory[slot] = memory;
+        scratch->floats[slot] = floats;
+    }
+    return scratch->memory[slot];
+}
+
+float *mmed_scratch(size_t floats) { return scratch_slot(0, floats); }
+float *mmed_kept_scratch(size_t floats) { return scratch_slot(1, floats); }
+
+double mmed_power(double base, double exponent) { return pow(base, exponent); }
+
+void mmed_rope_table(const double *inverse_frequencies, size_t count, size_t positions, float *table) {
+    for (size_t position = 0; position < positions; position++) {
+        for (size_t i = 0; i < count; i++) {
+            const double angle = (double)position * inverse_frequencies[i];
+            table[position * 2 * count + i] = (float)cos(angle);
+            table[position * 2 * count + count + i] = (float)sin(angle);
+        }
+    }
+}
