@@ -18,6 +18,9 @@ public struct PathLoss: Hashable, Sendable {
     public var ratioSum = 0.0
     /// The sum of the off-policy weights c over the loss tokens.
     public var offPolicyWeightSum = 0.0
+
+    /// No loss, of a path of so many tokens.
+    public init(tokenCount: Int) { lossPerLogprob = [Double](repeating: 0, count: tokenCount) }
 }
 
 /// The loss of one path (docs: Guideline-Based Advantages, section 1):
@@ -59,7 +62,7 @@ public func pathLoss(
             "mask of \(tokenMask?.count ?? new.count) for \(new.count) tokens, advantage \(advantage), weight \(weight)",
             mend: "give one mask entry a token, a finite advantage and a finite weight of at least 0")
     }
-    var result = PathLoss(lossPerLogprob: [Double](repeating: 0, count: new.count))
+    var result = PathLoss(tokenCount: new.count)
     let tokens = tokenMask.map { mask in new.indices.filter { mask[$0] } } ?? Array(new.indices)
     guard !tokens.isEmpty else { return result }
     result.lossTokens = tokens.count

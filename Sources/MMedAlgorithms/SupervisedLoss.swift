@@ -11,9 +11,10 @@ public import MMedCore
 public func supervisedLoss(new: [Double], tokenWeights: [Double]) throws(MMedError) -> PathLoss {
     try requireFinite(new, "new log-probs", count: new.count)
     try requireFinite(tokenWeights, "token weights", count: new.count)
-    var result = PathLoss(lossPerLogprob: tokenWeights.map { $0 == 0 ? 0 : -$0 })
-    for (logprob, weight) in zip(new, tokenWeights) where weight != 0 {
-        result.loss -= weight * logprob
+    var result = PathLoss(tokenCount: new.count)
+    for (token, weight) in tokenWeights.enumerated() where weight != 0 {
+        result.loss -= weight * new[token]
+        result.lossPerLogprob[token] = -weight
         result.lossTokens += 1
     }
     return result
