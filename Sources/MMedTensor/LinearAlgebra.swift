@@ -70,18 +70,6 @@ public func matrixProduct(
     return product
 }
 
-/// The Frobenius norm of B·A, squared, from the factors alone: Σ (BᵀB)∘(AAᵀ), in fp64. B is `[output, rank]`, A is
-/// `[rank, input]`, both row-major.
-public func squaredNormOfProduct(output: Int, input: Int, rank: Int, b: [Float], a: [Float]) -> Double {
-    let wideB = b.map(Double.init)
-    let wideA = a.map(Double.init)
-    let gramB = matrixProduct(m: rank, n: rank, k: output, wideB, transposeA: true, wideB)
-    let gramA = matrixProduct(m: rank, n: rank, k: input, wideA, wideA, transposeB: true)
-    var sum = 0.0
-    for index in gramB.indices { sum += gramB[index] * gramA[index] }
-    return max(0, sum)
-}
-
 /// Traps on sizes that the caller got wrong: reading past a span would be worse.
 private func checkProduct(m: Int, n: Int, k: Int, counts: (a: Int, b: Int, c: Int)) {
     precondition(m >= 0 && n >= 0 && k >= 0, "negative size of a matrix product")

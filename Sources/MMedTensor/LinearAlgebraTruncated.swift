@@ -3,7 +3,8 @@ internal import MMedCore
 
 /// How the leading singular triples are found.
 public enum TruncationMethod: Sendable {
-    /// Eigenvectors of the smaller Gram matrix in fp64: exact down to 1e-7 of the largest value, cubic in the shorter side.
+    /// Eigenvectors of the smaller Gram matrix in fp64: exact down to 1e-7 of the largest value, cubic in the shorter
+    /// side.
     case gram
     /// Randomised subspace iteration (Halko, Martinsson, Tropp 2011, algorithms 4.4 and 5.1) with the given number of
     /// power iterations and 16 spare directions: near-optimal, linear in each side.
@@ -15,9 +16,9 @@ public enum TruncationMethod: Sendable {
     }
 }
 
-/// The `rank` leading singular triples (fewer when a side is shorter) of a row-major `[rows, columns]` matrix. Triples below 1e-7 of the
-/// largest value are given as zeros. Deterministic: the random directions are a function of the shape alone.
-/// Throws `badData` for a number that is not finite, `internalError` when LAPACK does not converge.
+/// The `rank` leading singular triples (fewer when a side is shorter) of a row-major `[rows, columns]` matrix. Triples
+/// below 1e-7 of the largest value are given as zeros. Deterministic: the random directions are a function of the shape
+/// alone. Throws `badData` for a number that is not finite, `internalError` when LAPACK does not converge.
 public func truncatedSVD(
     _ matrix: [Float], rows: Int, columns: Int, rank: Int, method: TruncationMethod? = nil
 ) throws -> SingularValues {

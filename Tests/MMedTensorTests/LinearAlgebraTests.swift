@@ -79,13 +79,6 @@ private func orthonormalityFault(_ q: [Float], rows: Int, columns: Int) -> Doubl
         #expect(c == [0, 0])
     }
 
-    @Test func normOfAProductNeedsOnlyItsFactors() {
-        let (b, a) = (randomMatrix(31, 5, seed: 7), randomMatrix(5, 23, seed: 8))
-        let expected = norm(naiveProduct(m: 31, n: 23, k: 5, b, a))
-        let squared = squaredNormOfProduct(output: 31, input: 23, rank: 5, b: b, a: a)
-        #expect(abs(squared.squareRoot() - expected) < 1e-9 * expected)
-    }
-
     @Test(arguments: [(5, 5), (40, 7), (300, 33)])
     func thinQRIsOrthonormalAndRebuilds(rows: Int, columns: Int) throws {
         let a = randomMatrix(rows, columns, seed: UInt64(rows))
