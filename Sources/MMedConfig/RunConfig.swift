@@ -69,7 +69,7 @@ public struct PromptConfig: Equatable, Sendable {
     /// Family of the chat markup, `auto` takes the model's own.
     public var chatTemplate = "auto"
     /// Ends the shared prefix of every prompt.
-    public var answerInstruction = "Reply as <think>your reasoning</think><answer>letter</answer>."
+    public var answerInstruction = "Reply in the form <think>findings</think><answer>letter</answer>."
     /// The guideline prompts of DSA and GBA, in the order of their slots.
     public var guidelines: [Guideline] = []
 

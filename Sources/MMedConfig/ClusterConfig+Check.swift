@@ -1,0 +1,80 @@
+public import MMedCore
+
+extension ClusterConfig {
+    /// Why `start` must refuse this cluster for now: it would leave this machine, and there are no keys yet that could
+    /// protect the connection. Nil when every process is on this machine.
+    public var nonLoopbackReason: String? {
+        let keys = "connections beyond this machine need keys, which are not built yet"
+        if !ListenAddress.isLocal(listen) {
+            return "listen is \(listen), which is not a loopback address: \(keys)"
+        }
+        if let index = workers.firstIndex(where: { $0.host != "local" }) {
+            return "workers[\(index)].host is \(workers[index].host), expected local: \(keys)"
+        }
+        return nil
+    }
+
+    /// Refuses a cluster that could never finish the run. `place` is the cluster file's path, for the message.
+    ///
+    /// - Throws: `badConfig` for a name that is no specialty, an adapter that no learner holds, or a missing kind of worker.
+    public func check(against run: RunConfig, place: String) throws(MMedError) {
+        for (index, worker) in workers.enumerated() {
+            for name in worker.adapters.names where !run.specialties.contains(name) {
+                let known = run.specialties.map(\.text)
+                let near = nearest(to: name.text, among: known).map { "did you mean \($0)?" }
+                throw MMedError(
+                    .badConfig, at: "\(place): workers[\(index)].adapters",
+                    "\(name) is no specialty of the run, expected some of \(known.joined(separator: ", "))",
+                    mend: near ?? "correct the name")
+            }
+        }
+        if run.dsa.enabled || run.gba.enabled {
+            let learners = workers.filter { $0.role == .learner }
+            for name in run.specialties where !learners.contains(where: { $0.adapters.contains(name) }) {
+                throw MMedError(
+                    .badConfig, at: "\(place): workers", "no learner holds the adapter \(name)",
+                    mend: learners.isEmpty ? "add a worker with role: learner" : "add it to a learner's adapters")
+            }
+        }
+        if (run.gba.enabled || !run.eval.stages.isEmpty) && !workers.contains(where: { $0.role == .rollout }) {
+            throw MMedError(
+                .badConfig, at: "\(place): workers", "there is no rollout worker, which GBA and eval need",
+                mend: "add a worker with role: rollout")
+        }
+    }
+}
+
+/// The addresses a coordinator can listen at.
+enum ListenAddress {
+    /// What is wrong with an address; nil when it can be used.
+    static func problem(_ text: String) -> String? {
+        if text.hasPrefix("ipc://") {
+            let bytes = text.utf8.count - 6
+            return (1...107).contains(bytes) ? nil : "expected a path of 1 to 107 bytes after ipc://, found \(bytes)"
+        }
+        guard text.hasPrefix("tcp://") else { return "expected tcp://HOST:PORT or ipc://PATH, found \(text)" }
+        guard let (host, port) = parts(text), !host.isEmpty else {
+            return "expected tcp://HOST:PORT with a port in 0...65535, found \(text)"
+        }
+        return (0...65535).contains(port) ? nil : "expected a port in 0...65535, found \(port)"
+    }
+
+    /// True when nothing beyond this machine can reach the address.
+    static func isLocal(_ text: String) -> Bool {
+        if text.hasPrefix("ipc://") { return true }
+        guard let (host, _) = parts(text) else { return false }
+        if ["localhost", "[::1]", "lo"].contains(host) { return true }
+        let bytes = host.split(separator: ".", omittingEmptySubsequences: false).map { UInt8($0) }
+        return bytes.count == 4 && bytes[0] == 127 && bytes.allSatisfy { $0 != nil }
+    }
+
+    private static func parts(_ text: String) -> (host: String, port: Int)? {
+        let rest = text.dropFirst("tcp://".count)
+        guard let colon = rest.lastIndex(of: ":") else { return nil }
+        let digits = rest[rest.index(after: colon)...]
+        guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = Int(digits) else {
+            return nil
+        }
+        return (String(rest[..<colon]), port)
+    }
+}
