@@ -82,6 +82,11 @@ struct FrameHeader: Equatable {
         bytes.withUnsafeBufferPointer { mmed_crc32c($0.baseAddress, $0.count) }
     }
 
+    /// The same by the way of machines without the instruction.
+    static func portableChecksum(_ bytes: ArraySlice<UInt8>) -> UInt32 {
+        bytes.withUnsafeBufferPointer { mmed_crc32c_portable($0.baseAddress, $0.count) }
+    }
+
     private static func store<Word: FixedWidthInteger>(_ word: Word, at offset: Int, in frame: inout [UInt8]) {
         var rest = word
         for index in 0..<MemoryLayout<Word>.size {
