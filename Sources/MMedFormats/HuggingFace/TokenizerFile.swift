@@ -113,3 +113,8 @@ extension TokenizerDefinition.Merge {
         self.init(left: String(parts[0]), right: String(parts[1]))
     }
 }
+
+extension TokenizerDefinition {
+    /// Reads a tokenizer.json by itself; throws `badData` naming the file and the key.
+    public init(file path: String) throws { self = try TokenizerFile.read(path) }
+}
