@@ -23,7 +23,8 @@ let rooms: [Room] = [
     Room(name: "MMedTensor", rooms: ["MMedCore", "COpenBLAS", "CKernels"]),
     Room(name: "MMedFormats", rooms: ["MMedCore", "MMedTensor"]),
     Room(name: "MMedTransport", rooms: ["MMedCore", "MMedProtocol", "MMedCodec", "CZeroMQ"]),
-    Room(name: "MMedStore", rooms: ["MMedCore", "MMedScheduling", "MMedFormats"], packages: [crypto]),
+    Room(
+        name: "MMedStore", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedFormats"], packages: [crypto]),
     Room(name: "MMedEngine", rooms: ["MMedCore", "MMedAlgorithms", "MMedTensor", "MMedFormats"]),
     Room(name: "MMedMerging", rooms: ["MMedCore", "MMedTensor", "MMedFormats"]),
     Room(name: "MMedConfig", rooms: ["MMedCore", "MMedAlgorithms", "MMedScheduling"], packages: [yams]),

@@ -1,0 +1,101 @@
+import Foundation
+public import MMedCore
+import MMedFormats
+public import MMedScheduling
+
+/// A checkpoint that was read back and verified.
+public struct LoadedCheckpoint: Sendable {
+    /// The run's state.
+    public let state: RunState
+    /// Digest of the plan it belongs to.
+    public let planDigest: Digest
+    /// Its number.
+    public let number: Int
+}
+
+private struct ManifestRecord: Codable {
+    var format: Int
+    var number: Int
+    var file: String
+    var bytes: Int
+    var sha256: String
+    var plan: String
+    var epoch: UInt64
+}
+
+extension RunFolder {
+    private static var format: Int { 1 }
+    private static var kept: Int { 3 }
+
+    /// Writes the state, then the manifest that names it; both are on the disk when the call returns.
+    public func saveCheckpoint(_ state: RunState, planDigest: Digest) throws {
+        let number = ((try? readManifest())?.number ?? 0) + 1
+        let bytes = try encode(StateRecord(state))
+        let file = "checkpoints/\(number).json"
+        try writeWhole(bytes, to: path + "/" + file)
+        let manifest = ManifestRecord(
+            format: RunFolder.format, number: number, file: file, bytes: bytes.count,
+            sha256: ContentDigest.of(bytes).hex, plan: planDigest.hex, epoch: state.epoch)
+        try writeWhole(try encode(manifest), to: manifestPath)
+        // Old states are removed only after the new one is in place.
+        if number > RunFolder.kept {
+            try? FileManager.default.removeItem(atPath: path + "/checkpoints/\(number - RunFolder.kept).json")
+        }
+    }
+
+    /// The newest checkpoint, verified. Throws `badData` naming the file that is missing or damaged.
+    public func loadCheckpoint() throws -> LoadedCheckpoint {
+        try RunFolder.loadCheckpoint(path: path)
+    }
+
+    /// The newest checkpoint of a folder that another process may own.
+    public static func loadCheckpoint(path: String) throws -> LoadedCheckpoint {
+        let manifest = try readManifest(path: path)
+        guard manifest.format == format else {
+            throw MMedError(
+                .badData, at: path + "/checkpoint.json", "format \(manifest.format), this program reads \(format)",
+                mend: "resume with the program that wrote it")
+        }
+        let statePath = path + "/" + manifest.file
+        guard manifest.file == "checkpoints/\(manifest.number).json",
+            let data = FileManager.default.contents(atPath: statePath)
+        else {
+            throw MMedError(.badData, at: statePath, "the checkpoint is missing", mend: "restore it, or begin anew")
+        }
+        let bytes = [UInt8](data)
+        guard bytes.count == manifest.bytes, ContentDigest.of(bytes).hex == manifest.sha256,
+            let plan = Digest(hex: manifest.plan)
+        else {
+            throw MMedError(
+                .badData, at: statePath, "the checkpoint does not match its manifest",
+                mend: "restore it from a backup, or begin the run anew")
+        }
+        do {
+            let record = try JSONDecoder().decode(StateRecord.self, from: data)
+            return LoadedCheckpoint(state: try record.value(statePath), planDigest: plan, number: manifest.number)
+        } catch let error as DecodingError {
+            throw MMedError(.badData, at: statePath, "not a checkpoint (\(error))", mend: "restore it, or begin anew")
+        }
+    }
+
+    private func readManifest() throws -> ManifestRecord { try RunFolder.readManifest(path: path) }
+
+    private static func readManifest(path: String) throws -> ManifestRecord {
+        let file = path + "/checkpoint.json"
+        guard let data = FileManager.default.contents(atPath: file) else {
+            throw MMedError(
+                .badData, at: file, "there is no checkpoint", mend: "give the folder of a run that has begun")
+        }
+        do {
+            return try JSONDecoder().decode(ManifestRecord.self, from: data)
+        } catch {
+            throw MMedError(.badData, at: file, "not a manifest (\(error))", mend: "restore it from a backup")
+        }
+    }
+
+    private func encode(_ value: some Encodable) throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return [UInt8](try encoder.encode(value))
+    }
+}

@@ -1,0 +1,91 @@
+import Foundation
+public import MMedCore
+import MMedFormats
+
+/// One run's folder: the lock, the blobs, the checkpoints. One process at a time owns it.
+public final class RunFolder: Sendable {
+    /// The folder.
+    public let path: String
+    private let lockDescriptor: Int32
+
+    /// Creates the folder where it is missing and takes its lock. Throws `tryAgain` when another process holds it.
+    public init(path: String) throws {
+        self.path = path
+        do {
+            try FileManager.default.createDirectory(atPath: path + "/blobs", withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(atPath: path + "/checkpoints", withIntermediateDirectories: true)
+        } catch {
+            throw MMedError(
+                .tryAgain, at: path, "the run folder cannot be created (\(error.localizedDescription))",
+                mend: "choose another with --run-dir, or mend its permissions")
+        }
+        // O_CLOEXEC: a worker started from here must not keep the lock alive after this process has died.
+        lockDescriptor = open(path + "/run.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard lockDescriptor >= 0, flock(lockDescriptor, LOCK_EX | LOCK_NB) == 0 else {
+            if lockDescriptor >= 0 { close(lockDescriptor) }
+            throw MMedError(
+                .tryAgain, at: path, "another coordinator works in this run folder",
+                mend: "wait for it to end, stop it, or choose another folder with --run-dir")
+        }
+    }
+
+    deinit { close(lockDescriptor) }
+
+    /// True when the folder holds a checkpoint to go on from.
+    public var hasCheckpoint: Bool { FileManager.default.fileExists(atPath: manifestPath) }
+
+    var manifestPath: String { path + "/checkpoint.json" }
+
+    // MARK: Blobs
+
+    /// Puts bytes on the disk under their digest; they are synchronised when the call returns.
+    public func putBlob(_ bytes: [UInt8]) throws -> Digest {
+        let digest = ContentDigest.of(bytes)
+        let target = blobPath(digest)
+        if !FileManager.default.fileExists(atPath: target) { try writeWhole(bytes, to: target) }
+        return digest
+    }
+
+    /// The bytes of a blob, their digest checked. Throws `badData` when it is missing or damaged.
+    public func blob(_ digest: Digest) throws -> [UInt8] {
+        let file = try MappedFile(path: blobPath(digest))
+        let bytes = try file.bytes(at: 0, count: file.count)
+        guard ContentDigest.of(bytes) == digest else {
+            throw MMedError(
+                .badData, at: blobPath(digest), "the content does not have the digest of its name",
+                mend: "restore the file from a backup, or begin the run anew")
+        }
+        return bytes
+    }
+
+    /// Removes every blob that is not named.
+    public func keepOnly(_ digests: Set<Digest>) {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: path + "/blobs")) ?? []
+        for name in names {
+            if let digest = Digest(hex: name), digests.contains(digest) { continue }
+            // A blob that cannot be removed costs space, not correctness.
+            try? FileManager.default.removeItem(atPath: path + "/blobs/" + name)
+        }
+    }
+
+    private func blobPath(_ digest: Digest) -> String { path + "/blobs/" + digest.hex }
+
+    // MARK: Files
+
+    /// Writes a file so that a crash leaves the old one or the new one, never a part: temp, fsync, rename, fsync of the folder.
+    public func writeWhole(_ bytes: [UInt8], to target: String) throws {
+        let temporary = target + ".new"
+        try DurableFile.write(temporary) { append in try append(bytes) }
+        guard rename(temporary, target) == 0 else {
+            throw MMedError(
+                .tryAgain, at: target, "cannot be put in place (\(String(cString: strerror(errno))))",
+                mend: "check the disk's space and permissions")
+        }
+        let folder = open((target as NSString).deletingLastPathComponent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard folder >= 0 else { return }
+        defer { close(folder) }
+        guard fsync(folder) == 0 else {
+            throw MMedError(.tryAgain, at: target, "its folder cannot be synchronised", mend: "check the disk")
+        }
+    }
+}

@@ -1,0 +1,98 @@
+import Foundation
+import MMedAlgorithms
+import MMedCore
+import MMedProtocol
+import MMedScheduling
+import Testing
+
+@testable import MMedStore
+
+/// A folder of its own for each test, removed when the test ends.
+private final class Scratch {
+    let path: String
+    init() {
+        path = NSTemporaryDirectory() + "mmed-store-\(UUID().uuidString)"
+    }
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+}
+
+private func sampleState() throws -> RunState {
+    let digest = try #require(Digest(bytes: (0..<32).map { UInt8($0) }))
+    let name = try #require(Name("pediatrics"))
+    let reference = AdapterReference(name: name, version: 7, digest: digest)
+    var state = RunState(heads: [AdapterHead(reference: reference, momentsDigest: digest, optimizerSteps: 7)])
+    state.stage = 3
+    state.tracks = [TrackProgress(committedSteps: 2, blend: BlendState(noise: 0.1 + 0.2, spread: 1.0 / 3))]
+    state.stageHeads = [StageHead(stage: "dsa", reference: reference)]
+    state.merged = reference
+    state.evaluations = [
+        EvaluationRecord(
+            stage: "eval-base", specialty: name,
+            paths: [
+                EvaluatedPath(
+                    question: "q", prompt: "plain", answer: "yes", strictCorrect: true, lenientCorrect: true,
+                    parsed: "yes", lenient: "yes", choice: nil, reward: 1.1, tokens: 12)
+            ])
+    ]
+    state.epoch = 4
+    return state
+}
+
+@Suite struct RunFolderTests {
+    @Test func sha256MatchesTheStandardsExamples() {
+        // FIPS 180-4 examples: the empty message and "abc".
+        #expect(ContentDigest.of([]).hex == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+        #expect(
+            ContentDigest.of(Array("abc".utf8)).hex
+                == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+    }
+
+    @Test func aCheckpointReadsBackEqualToTheBit() throws {
+        let scratch = Scratch()
+        let folder = try RunFolder(path: scratch.path)
+        let state = try sampleState()
+        let plan = ContentDigest.of([1])
+        for _ in 0..<5 { try folder.saveCheckpoint(state, planDigest: plan) }
+        let loaded = try folder.loadCheckpoint()
+        #expect(loaded.state == state)
+        #expect(loaded.planDigest == plan)
+        #expect(loaded.number == 5)
+        let files = try FileManager.default.contentsOfDirectory(atPath: scratch.path + "/checkpoints").sorted()
+        #expect(files == ["3.json", "4.json", "5.json"])
+    }
+
+    @Test func aDamagedCheckpointIsRefused() throws {
+        let scratch = Scratch()
+        let folder = try RunFolder(path: scratch.path)
+        try folder.saveCheckpoint(try sampleState(), planDigest: ContentDigest.of([]))
+        let file = scratch.path + "/checkpoints/1.json"
+        var bytes = [UInt8](try #require(FileManager.default.contents(atPath: file)))
+        bytes[bytes.count / 2] ^= 1
+        try Data(bytes).write(to: URL(fileURLWithPath: file))
+        #expect(throws: MMedError.self) { try folder.loadCheckpoint() }
+    }
+
+    @Test func aSecondOwnerIsTurnedAway() throws {
+        let scratch = Scratch()
+        let first = try RunFolder(path: scratch.path)
+        do {
+            _ = try RunFolder(path: scratch.path)
+            Issue.record("two owners of one folder")
+        } catch let error as MMedError {
+            #expect(error.kind == .tryAgain)
+        }
+        #expect(!first.hasCheckpoint)
+    }
+
+    @Test func blobsAreNamedByTheirContent() throws {
+        let scratch = Scratch()
+        let folder = try RunFolder(path: scratch.path)
+        let kept = try folder.putBlob([1, 2, 3])
+        let dropped = try folder.putBlob([4])
+        #expect(try folder.blob(kept) == [1, 2, 3])
+        folder.keepOnly([kept])
+        #expect(throws: MMedError.self) { try folder.blob(dropped) }
+        try Data([9]).write(to: URL(fileURLWithPath: scratch.path + "/blobs/" + kept.hex))
+        #expect(throws: MMedError.self) { try folder.blob(kept) }
+    }
+}
