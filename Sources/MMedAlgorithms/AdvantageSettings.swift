@@ -104,9 +104,9 @@ public struct AdvantageSettings: Hashable, Sendable {
                 mend: "0 compares within a guideline, 1 with all samples of the question")
         }
         guard case .list(let list) = weights else { return }
-        for (index, weight) in list.enumerated() where !(weight.isFinite && weight > 0) {
+        for (index, weight) in list.enumerated() where !(weight > 0 && weight <= 1e100) {
             throw MMedError(
-                .badConfig, at: "\(section).weights[\(index)]", "\(weight) is not a finite number above 0",
+                .badConfig, at: "\(section).weights[\(index)]", "\(weight) is not above 0 and at most 1e100",
                 mend: "give each guideline a positive weight; they are renormalised")
         }
         if list.isEmpty || (guidelineCount != nil && list.count != guidelineCount) {

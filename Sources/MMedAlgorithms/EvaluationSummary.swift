@@ -1,4 +1,4 @@
-/// One evaluated question. Classes are what is asked about (sick, healthy), not letters, whose order differs by question.
+/// One evaluated question; give each once, for the intervals count independent trials. Classes are what is asked about (sick, healthy), not letters, whose order differs by question.
 public struct EvaluationItem: Hashable, Sendable {
     /// The right class.
     public var truth: Int

@@ -18,10 +18,10 @@ public enum LenientAnswer {
     public static func parse(_ text: String, options: [String]) -> Int? {
         let region = AnswerForm.trimmed(answerRegion(Array(text.utf8)))
         guard !region.isEmpty, !options.isEmpty else { return nil }
-        let isOption = { (letter: Int) in letter < options.count }
-        if let letter = loneLetter(region), isOption(letter) { return letter }
-        if let letter = letterAfterKeyword(region), isOption(letter) { return letter }
-        if let letter = markedLetter(region), isOption(letter) { return letter }
+        let optionCount = options.count
+        if let letter = loneLetter(region), letter < optionCount { return letter }
+        if let letter = letterAfterKeyword(region, optionCount) { return letter }
+        if let letter = markedLetter(region, optionCount) { return letter }
         let words = normalised(region)
         let optionWords = options.map { normalised(Array($0.utf8)[...]) }
         if let option = containedOption(words, optionWords) { return option }
@@ -46,33 +46,36 @@ public enum LenientAnswer {
         return (65...90).contains(upper) && letters[0] < 0x80 ? Int(upper) - 65 : nil
     }
 
-    private static func letterAfterKeyword(_ region: ArraySlice<UInt8>) -> Int? {
+    private static func letterAfterKeyword(_ region: ArraySlice<UInt8>, _ optionCount: Int) -> Int? {
         let lower = region.map { (65...90).contains($0) ? $0 | 0x20 : $0 }
         let places = ["answer", "option"].compactMap { AnswerForm.findLast(Array($0.utf8), in: lower[...]) }
         guard let keyword = places.max() else { return nil }
-        return standaloneCapital(region.dropFirst(keyword + 6))
-    }
-
-    private static func standaloneCapital(_ bytes: ArraySlice<UInt8>) -> Int? {
-        for place in bytes.indices where (65...90).contains(bytes[place]) {
-            let before = place == bytes.startIndex ? 0x20 : bytes[place - 1]
-            let after = place + 1 == bytes.endIndex ? 0x20 : bytes[place + 1]
-            if !isWord(before) && !isWord(after) && after != 0x27 { return Int(bytes[place]) - 65 }
+        let rest = Array(region.dropFirst(keyword + 6))
+        for place in rest.indices {
+            guard let letter = option(rest[place], optionCount) else { continue }
+            let before = place == 0 ? 0x20 : rest[place - 1]
+            let after = place + 1 == rest.count ? 0x20 : rest[place + 1]
+            if !isWord(before) && !isWord(after) && after != 0x27 { return letter }
         }
         return nil
     }
 
-    private static func markedLetter(_ region: ArraySlice<UInt8>) -> Int? {
+    private static func markedLetter(_ region: ArraySlice<UInt8>, _ optionCount: Int) -> Int? {
         let bytes = Array(region)
-        if bytes.count >= 2, (65...90).contains(bytes[0]), [0x2E, 0x29, 0x3A, 0x2C].contains(bytes[1]) {
-            return Int(bytes[0]) - 65
+        if bytes.count >= 2, Array(".):,".utf8).contains(bytes[1]), let letter = option(bytes[0], optionCount) {
+            return letter
         }
         guard bytes.count >= 3 else { return nil }
-        for place in 0..<(bytes.count - 2)
-        where bytes[place] == 0x28 && bytes[place + 2] == 0x29 && (65...90).contains(bytes[place + 1]) {
-            return Int(bytes[place + 1]) - 65
+        for place in 1..<(bytes.count - 1) where bytes[place - 1] == 0x28 && bytes[place + 1] == 0x29 {
+            if let letter = option(bytes[place], optionCount) { return letter }
         }
         return nil
+    }
+
+    /// The option that a capital letter names.
+    private static func option(_ byte: UInt8, _ optionCount: Int) -> Int? {
+        let index = Int(byte) - 65
+        return index >= 0 && index < min(optionCount, OptionLetter.countMax) ? index : nil
     }
 
     private static func containedOption(_ words: [UInt8], _ options: [[UInt8]]) -> Int? {

@@ -35,6 +35,17 @@ public struct RewardParts: Hashable, Sendable {
     /// r, at least 0: 1 for a strict right answer, and the format bonus.
     public let total: Double
 
+    /// A verdict; `reward` makes those that count.
+    public init(
+        strictOption: Int?, lenientOption: Int?, isStrictCorrect: Bool, isLenientCorrect: Bool, total: Double
+    ) {
+        self.strictOption = strictOption
+        self.lenientOption = lenientOption
+        self.isStrictCorrect = isStrictCorrect
+        self.isLenientCorrect = isLenientCorrect
+        self.total = total
+    }
+
     /// The exact form was kept, with an option that the question has.
     public var isFormatKept: Bool { strictOption != nil }
     /// The letter of the strict option.
