@@ -1,0 +1,92 @@
+import MMedProtocol
+
+/// What a socket's thread has heard, until somebody takes it. Beyond its bounds the thread stops to read, so TCP holds the senders back.
+final class InboundQueue<Element: Sendable>: Sendable {
+    private struct State: Sendable {
+        var items = Fifo<(element: Element, bytes: Int)>()
+        var bytes = 0
+        var takers = Fifo<CheckedContinuation<Element?, Never>>()
+        var ended = false
+        /// The thread found the queue full and does not read.
+        var paused = false
+
+        var isFull: Bool { bytes >= Limits.inboundQueueBytes || items.count >= Limits.inboundQueueMessages }
+        var isHalfEmpty: Bool {
+            bytes <= Limits.inboundQueueBytes / 2 && items.count <= Limits.inboundQueueMessages / 2
+        }
+    }
+
+    private let state = Locked(State())
+    private let bell: Bell
+
+    init(bell: Bell) { self.bell = bell }
+
+    /// The queue as a stream for one reader; it ends after `end`, and when its reader is cancelled.
+    var stream: AsyncStream<Element> {
+        AsyncStream(unfolding: { await self.next() }, onCancel: { self.cancelTakers() })
+    }
+
+    /// False when the thread must not read; it is woken when that changes.
+    func hasRoom() -> Bool {
+        state.withLock { state in
+            state.paused = state.isFull
+            return !state.paused
+        }
+    }
+
+    func push(_ element: Element, bytes: Int = 0) {
+        let taker = state.withLock { state -> CheckedContinuation<Element?, Never>? in
+            if state.ended { return nil }
+            if let taker = state.takers.popFirst() { return taker }
+            state.items.append((element, bytes))
+            state.bytes += bytes
+            return nil
+        }
+        taker?.resume(returning: element)
+    }
+
+    /// Nothing more comes; what is there can still be taken.
+    func end() {
+        state.withLock { $0.ended = true }
+        cancelTakers()
+    }
+
+    private func cancelTakers() {
+        while let taker = state.withLock({ $0.takers.popFirst() }) { taker.resume(returning: nil) }
+    }
+
+    private enum Step {
+        case take(Element?)
+        case wait
+    }
+
+    private func take() -> Step {
+        let (step, mustRing) = state.withLock { state -> (Step, Bool) in
+            guard let (element, bytes) = state.items.popFirst() else {
+                return (state.ended ? .take(nil) : .wait, false)
+            }
+            state.bytes -= bytes
+            let resumes = state.paused && state.isHalfEmpty
+            if resumes { state.paused = false }
+            return (.take(element), resumes)
+        }
+        if mustRing { bell.ring() }
+        return step
+    }
+
+    private func next() async -> Element? {
+        if case .take(let element) = take() { return element }
+        return await withCheckedContinuation { continuation in
+            let found = state.withLock { state -> Element?? in
+                if let (element, bytes) = state.items.popFirst() {
+                    state.bytes -= bytes
+                    return .some(element)
+                }
+                if state.ended || Task.isCancelled { return .some(nil) }
+                state.takers.append(continuation)
+                return nil
+            }
+            if let found { continuation.resume(returning: found) }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+import MMedProtocol
+
+/// One end of the wire on the thread that owns its socket.
+protocol SocketOwner: AnyObject {
+    /// Takes over what other threads have queued; true when the endpoint is to close.
+    func takeMail() -> Bool
+    /// Sends what can be sent now.
+    func sendQueued(on socket: WireSocket) -> SocketLoop.Pending
+    /// Whether another message may be read now.
+    func hasRoom() -> Bool
+    /// A message came.
+    func hear(_ received: WireSocket.Received)
+    /// The socket is closed.
+    func end()
+}
+
+/// The turns of that thread: mail, sends, at most so many receives, sleep.
+enum SocketLoop {
+    /// What `sendQueued` left behind.
+    enum Pending: Equatable {
+        case nothing
+        /// The socket says when it can take more.
+        case untilWritable
+        /// Some peer is full, and ZeroMQ says only when any peer is not: ask again after a while.
+        case untilRetried(progress: Bool)
+    }
+
+    /// Longest pause between two tries at a full peer.
+    static let pauseMilliseconds = 16
+
+    /// Works until the owner is told to close.
+    static func run(_ owner: any SocketOwner, socket: WireSocket, bell: Bell) {
+        var pause = 1
+        while !owner.takeMail() {
+            let pending = owner.sendQueued(on: socket)
+            var timeout = -1
+            if case .untilRetried(let progress) = pending {
+                pause = progress ? 1 : min(pause * 2, pauseMilliseconds)
+                timeout = pause
+            }
+            if receive(owner, socket) == Limits.receivesPerTurn { timeout = 0 }
+            socket.wait(
+                bell: bell, forInput: owner.hasRoom(), forOutput: pending == .untilWritable, milliseconds: timeout)
+        }
+        finish(owner, socket, bell)
+    }
+
+    /// Sends what is queued and closes, all within the time of `Limits.closeMilliseconds`.
+    private static func finish(_ owner: any SocketOwner, _ socket: WireSocket, _ bell: Bell) {
+        let clock = ContinuousClock()
+        let deadline = clock.now.advanced(by: .milliseconds(Limits.closeMilliseconds))
+        while true {
+            _ = owner.takeMail()
+            let pending = owner.sendQueued(on: socket)
+            if pending == .nothing || clock.now >= deadline { break }
+            let pause = pending == .untilWritable ? 50 : 1
+            socket.wait(bell: bell, forInput: false, forOutput: pending == .untilWritable, milliseconds: pause)
+        }
+        let left = clock.now.duration(to: deadline) / Duration.milliseconds(1)
+        socket.close(lingerMilliseconds: max(0, Int(left)))
+        owner.end()
+    }
+
+    private static func receive(_ owner: any SocketOwner, _ socket: WireSocket) -> Int {
+        var count = 0
+        while count < Limits.receivesPerTurn, owner.hasRoom(), let received = socket.receive() {
+            owner.hear(received)
+            count += 1
+        }
+        return count
+    }
+}
