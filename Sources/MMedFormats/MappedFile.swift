@@ -2,7 +2,7 @@ import Glibc
 import MMedCore
 
 /// A file read through a read-only memory map. It must not be shortened while it is open: the system ends a process that touches pages past the end.
-/// Proof of `@unchecked Sendable`: every stored property is a `let`, and the mapped pages are only ever read until deinit unmaps them.
+/// Proof of `@unchecked Sendable`: every stored property is a `let`, and once `init` returns the mapped pages are only read, until deinit unmaps them.
 public final class MappedFile: @unchecked Sendable {
     /// The path it was opened by.
     public let path: String
@@ -31,6 +31,21 @@ public final class MappedFile: @unchecked Sendable {
         guard let mapped = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), mapped != MAP_FAILED else {
             throw MMedError(.tryAgain, at: path, "cannot be mapped into memory (\(systemMessage()))")
         }
+        base = UnsafeRawPointer(mapped)
+    }
+
+    /// The same over a private copy of bytes, for content that is not on the disk; `path` names it in errors.
+    init(copying bytes: [UInt8], path: String) throws {
+        self.path = path
+        count = bytes.count
+        guard count > 0 else {
+            base = nil
+            return
+        }
+        guard let mapped = mmap(nil, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+            mapped != MAP_FAILED
+        else { throw MMedError(.tryAgain, at: path, "no memory for \(count) bytes (\(systemMessage()))") }
+        bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: mapped, count: $0.count).copyMemory(from: $0) }
         base = UnsafeRawPointer(mapped)
     }
 

@@ -29,6 +29,10 @@ public struct ModelSource: Sendable {
             throw MMedError(
                 .badData, at: path, "there is no model", mend: "give a GGUF file or a Hugging Face folder")
         }
+        return try ModelSource(path: path, checking: source)
+    }
+
+    init(path: String, checking source: any TensorSource) throws {
         let expected = source.config.expectedTensors
         for (name, shape) in expected {
             guard let found = source.shape(of: name) else {
@@ -45,7 +49,8 @@ public struct ModelSource: Sendable {
                 .badData, at: "\(path): \(name)", "the tensor is no part of a \(source.config.architecture) model",
                 mend: "use a model of the llama or qwen2 family")
         }
-        return ModelSource(path: path, tensors: source)
+        self.path = path
+        tensors = source
     }
 
     /// Sizes, rotary base and special tokens.

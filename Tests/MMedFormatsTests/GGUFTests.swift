@@ -4,12 +4,13 @@ import Testing
 @testable import MMedFormats
 
 @Suite struct GGUFTests {
-    let scratch: Scratch
-
-    init() throws { scratch = try Scratch() }
-
     private func open(_ builder: GGUFBuilder) throws -> ModelSource {
-        try ModelSource.open(scratch.file("model.gguf", builder.file().bytes))
+        try open(builder.file().bytes)
+    }
+
+    private func open(_ bytes: [UInt8]) throws -> ModelSource {
+        let file = try MappedFile(copying: bytes, path: "m.gguf")
+        return try ModelSource(path: file.path, checking: GGUFModel(file))
     }
 
     @Test func aSmallModelIsReadWhole() throws {
@@ -56,23 +57,39 @@ import Testing
         #expect(try qwen.tensor("model.layers.0.self_attn.k_proj.bias").count == 16)
     }
 
+    @Test func aFileOnTheDiskIsReadAsItsBytesAre() throws {
+        let scratch = try Scratch()
+        let bytes = GGUFBuilder.model().file().bytes
+        let path = try scratch.file("model.gguf", bytes)
+        let source = try ModelSource.open(path)
+        #expect(source.files == [path])
+        #expect(
+            try source.tensor("model.layers.0.mlp.up_proj.weight")
+                == open(bytes).tensor("model.layers.0.mlp.up_proj.weight"))
+        #expect(try MappedFile(path: path).bytes(at: 0, count: 4) == Array("GGUF".utf8))
+        expectBadData("ends before") { _ = try MappedFile(path: path).bytes(at: bytes.count - 3, count: 4) }
+        expectBadData("ends before") { _ = try MappedFile(path: path).bytes(at: Int.max, count: Int.max) }
+        expectBadData("model.gguf: byte 0: the file ends") {
+            _ = try ModelSource.open(scratch.file("model.gguf", [UInt8]()))
+        }
+        expectBadData("not a regular file") { _ = try MappedFile(path: scratch.path) }
+    }
+
     @Test func everyTruncationIsOneError() throws {
         let (bytes, _) = GGUFBuilder.model().file()
         let header = Array(bytes[..<2048])
         for count in 0..<header.count {
-            let path = try scratch.file("cut.gguf", Array(bytes[..<count]))
-            expectBadData("cut.gguf", "\(count) bytes") { _ = try ModelSource.open(path) }
+            expectBadData("m.gguf", "\(count) bytes") { _ = try open(Array(bytes[..<count])) }
         }
         for count in stride(from: 2048, to: bytes.count, by: 97) {
-            let path = try scratch.file("cut.gguf", Array(bytes[..<count]))
-            expectBadData("past the end of the file", "\(count) bytes") { _ = try ModelSource.open(path) }
+            expectBadData("past the end of the file", "\(count) bytes") { _ = try open(Array(bytes[..<count])) }
         }
     }
 
     @Test func changedBytesNeverTrap() throws {
         let (bytes, headerCount) = GGUFBuilder.model().file()
         mutate(bytes, count: 4000, seed: 11, within: 0..<headerCount) { changed in
-            let source = try ModelSource.open(scratch.file("changed.gguf", changed))
+            let source = try open(changed)
             _ = try source.tokenizer()
             for name in source.tensorNames { _ = try source.tensor(name) }
         }

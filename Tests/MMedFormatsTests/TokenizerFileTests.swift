@@ -4,10 +4,6 @@ import Testing
 @testable import MMedFormats
 
 @Suite struct TokenizerFileTests {
-    let scratch: Scratch
-
-    init() throws { scratch = try Scratch() }
-
     private static let level = #"{"type":"ByteLevel","add_prefix_space":false,"use_regex":true}"#
 
     private func json(
@@ -20,7 +16,11 @@ import Testing
     }
 
     private func read(_ text: String) throws -> TokenizerDefinition {
-        try TokenizerDefinition(file: scratch.file("tokenizer.json", text))
+        try read(Array(text.utf8))
+    }
+
+    private func read(_ bytes: [UInt8]) throws -> TokenizerDefinition {
+        try TokenizerFile.read(JSONReader(JSONValue.parse(bytes, at: "tokenizer.json"), at: "tokenizer.json"))
     }
 
     @Test func bothFormsOfMerges() throws {
@@ -97,11 +97,10 @@ import Testing
     @Test func truncatedAndChangedTextNeverTraps() throws {
         let text = Array(json(added: #"[{"id":5,"content":"<s>","special":true}]"#).utf8)
         for count in 0..<text.count {
-            let path = try scratch.file("cut.json", Array(text[..<count]))
-            expectBadData("cut.json", "\(count)") { _ = try TokenizerDefinition(file: path) }
+            expectBadData("tokenizer.json", "\(count)") { _ = try read(Array(text[..<count])) }
         }
         mutate(text, count: 3000, seed: 17) { changed in
-            _ = try TokenizerDefinition(file: scratch.file("changed.json", changed))
+            _ = try read(changed)
         }
     }
 }

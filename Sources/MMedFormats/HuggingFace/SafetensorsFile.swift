@@ -20,8 +20,10 @@ struct SafetensorsFile: Sendable {
     /// The format's own bound on the header.
     private static let headerMost = 100_000_000
 
-    init(path: String) throws {
-        let file = try MappedFile(path: path)
+    init(path: String) throws { try self.init(MappedFile(path: path)) }
+
+    init(_ file: MappedFile) throws {
+        let path = file.path
         self.file = file
         (tensors, metadata) = try file.withAllBytes { bytes in
             var cursor = ByteCursor(bytes, file: path)

@@ -2,8 +2,9 @@ import MMedCore
 
 /// Reads tokenizer.json of Hugging Face's `tokenizers`, as far as byte-level BPE goes; other parts are refused by name.
 enum TokenizerFile {
-    static func read(_ path: String) throws -> TokenizerDefinition {
-        let json = try JSONReader(file: path)
+    static func read(_ path: String) throws -> TokenizerDefinition { try read(JSONReader(file: path)) }
+
+    static func read(_ json: JSONReader) throws -> TokenizerDefinition {
         let model = try json.required("model")
         let type = try model.optional("type")?.string() ?? "BPE"
         guard type == "BPE" else { throw foreign(model.place + ": type", type, "BPE") }
@@ -29,7 +30,7 @@ enum TokenizerFile {
         return TokenizerDefinition(
             tokens: tokens, merges: try merges(model.required("merges")), added: added, pattern: pattern,
             splitsDigits: splitsDigits, normalisesNFC: try normalises(json),
-            ignoresMerges: try model.flag("ignore_merges"), unknownId: unknown, place: path)
+            ignoresMerges: try model.flag("ignore_merges"), unknownId: unknown, place: json.place)
     }
 
     private static func foreign(_ place: String, _ found: String, _ expected: String) -> MMedError {
