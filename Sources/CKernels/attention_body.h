@@ -28,56 +28,91 @@ static size_t same_keys(const struct entry *entries, size_t first, size_t count,
     return end;
 }
 
-static void list_rows(const mmed_plan *plan, const struct cluster *cluster, size_t head, struct query_row *rows) {
-    for (size_t e = 0; e < cluster->entries; e++) {
-        const struct entry *entry = plan->entries + cluster->first_entry + e;
-        const mmed_run *run = entry->run;
-        struct query_row *row = rows + entry->first_row;
-        for (size_t q = entry->first_query; q < entry->first_query + entry->queries; q++) {
-            for (size_t g = 0; g < plan->group; g++, row++) {
-                const size_t column = (head * plan->group + g) * plan->job.head_dim;
-                row->q = run->q + q * run->q_stride + column;
-                row->d = run->d ? run->d + q * run->d_stride + column : NULL;
-                row->out = run->out + q * run->out_stride + column;
-                row->position = run->start + q;
+static struct span span_of(const mmed_plan *plan, size_t first_cluster, ptrdiff_t part) {
+    const struct cluster *cluster = plan->clusters + first_cluster + (size_t)part / plan->head_parts;
+    const size_t first = (size_t)part % plan->head_parts * plan->heads_per_part;
+    return (struct span){.plan = plan, .cluster = cluster, .entries = plan->entries + cluster->first_entry,
+                         .first_head = first, .heads = smaller(plan->heads_per_part, plan->job.kv_heads - first)};
+}
+
+/* Asks for the rows that the group after `end` will read: they lie apart, where the processor does not look ahead by itself. */
+static void look_ahead(const struct span *span, size_t end, size_t block, enum side side) {
+    if (end == span->cluster->entries) {
+        end = 0;
+        block += KEYS;
+    }
+    const struct entry *entry = span->entries + end;
+    if (entry->reach <= block) return;
+    const size_t count = smaller(entry->reach - block, KEYS), width = span->heads * span->plan->job.head_dim;
+    const float *rows[KEYS];
+    resolve(entry->run, side, block, count, span->first_head * span->plan->job.head_dim, rows);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t d = 0; d < width; d += 16) __builtin_prefetch(rows[i] + d, 0, 2);
+    }
+}
+
+static void list_rows(const struct span *span, struct query_row *rows) {
+    const size_t group = span->plan->group;
+    for (size_t h = 0; h < span->heads; h++) {
+        for (size_t e = 0; e < span->cluster->entries; e++) {
+            const struct entry *entry = span->entries + e;
+            const mmed_run *run = entry->run;
+            struct query_row *row = rows + h * span->cluster->rows + entry->first_row;
+            for (size_t q = entry->first_query; q < entry->first_query + entry->queries; q++) {
+                for (size_t g = 0; g < group; g++, row++) {
+                    const size_t column = ((span->first_head + h) * group + g) * span->plan->job.head_dim;
+                    row->q = run->q + q * run->q_stride + column;
+                    row->d = run->d ? run->d + q * run->d_stride + column : NULL;
+                    row->out = run->out + q * run->out_stride + column;
+                    row->position = run->start + q;
+                }
             }
+        }
+    }
+}
+
+/* panel[d * KEYS + key] = from[key][column + d] */
+static void pack_keys(const float *const *from, size_t column, size_t head_dim, float *panel) {
+    for (size_t d = 0; d < head_dim; d += 16) {
+        for (size_t key = 0; key < KEYS; key += 16) {
+            const float *lines[16];
+            for (size_t i = 0; i < 16; i++) lines[i] = from[key + i] + column + d;
+            transpose16(lines, panel + d * KEYS + key, KEYS, smaller(head_dim - d, 16));
         }
     }
 }
 
 /* scores[row][position] = scale * (q or d of the row) . (key or value at the position), for all positions a row sees; what lies
  * beyond them is not defined. `panel` has room for head_dim * KEYS floats. */
-static void score_rows(const mmed_plan *plan, const struct cluster *cluster, size_t head, const struct query_row *rows,
-                       enum side side, float scale, float *panel, float *scores) {
-    const struct entry *entries = plan->entries + cluster->first_entry;
-    const size_t head_dim = plan->job.head_dim, width = cluster->width;
+static void score_rows(const struct span *span, const struct query_row *rows, enum side side, float scale, float *panel,
+                       float *scores) {
+    const struct cluster *cluster = span->cluster;
+    const struct entry *entries = span->entries;
+    const size_t head_dim = span->plan->job.head_dim, width = cluster->width;
     const float *from[KEYS];
     for (size_t block = 0; block < cluster->reach; block += KEYS) {
         for (size_t e = 0, end; e < cluster->entries; e = end) {
             end = same_keys(entries, e, cluster->entries, block);
             if (entries[e].reach <= block) continue;
-            resolve(entries[e].run, side, block, KEYS, head * head_dim, from);
-            for (size_t d = 0; d < head_dim; d += 16) {
-                for (size_t key = 0; key < KEYS; key += 16) {
-                    const float *lines[16];
-                    for (size_t i = 0; i < 16; i++) lines[i] = from[key + i] + d;
-                    transpose16(lines, panel + d * KEYS + key, KEYS, smaller(head_dim - d, 16));
-                }
-            }
+            resolve(entries[e].run, side, block, KEYS, span->first_head * head_dim, from);
+            look_ahead(span, end, block, side);
+            const size_t last = entries[end - 1].first_row + entries[end - 1].queries * span->plan->group;
+            size_t first = entries[e].first_row;
+            while (end == e + 1 && rows[first].position < block) first++;
             tile t = {.a_step = 1, .b = panel, .b_step = KEYS, .steps = head_dim, .columns = KEYS, .scale = scale,
                       .end = TILE_STORE};
-            size_t row = entries[e].first_row;
-            const size_t last = entries[end - 1].first_row + entries[end - 1].queries * plan->group;
-            if (end == e + 1) {
-                while (rows[row].position < block) row++;
-            }
-            for (; row < last; row += TILE_ROWS) {
-                const size_t count = smaller(TILE_ROWS, last - row);
-                for (size_t i = 0; i < count; i++) {
-                    t.a[i] = side == KEY ? rows[row + i].q : rows[row + i].d;
-                    t.c[i] = scores + (row + i) * width + block;
+            for (size_t h = 0; h < span->heads; h++) {
+                pack_keys(from, h * head_dim, head_dim, panel);
+                const struct query_row *row_of = rows + h * cluster->rows;
+                float *scores_of = scores + h * cluster->rows * width + block;
+                for (size_t row = first; row < last; row += TILE_ROWS) {
+                    const size_t count = smaller(TILE_ROWS, last - row);
+                    for (size_t i = 0; i < count; i++) {
+                        t.a[i] = side == KEY ? row_of[row + i].q : row_of[row + i].d;
+                        t.c[i] = scores_of + (row + i) * width;
+                    }
+                    tile_rows(&t, (int)count);
                 }
-                tile_rows(&t, (int)count);
             }
         }
     }
@@ -100,8 +135,8 @@ static float exponentiate(float *scores, size_t count) {
 }
 
 /* One block of positions of `sums`[row] += weights[row][position] (key or value at the position), a chain in rising position. */
-static void weigh_block(const struct query_row *rows, size_t count, size_t block, const float *const *from, size_t head_dim,
-                        const float *weights, size_t width, float *sums) {
+static void weigh_block(const struct query_row *rows, size_t count, size_t block, const float *const *from, size_t from_column,
+                        size_t head_dim, const float *weights, size_t width, float *sums) {
     size_t common = KEYS, most = 0;
     for (size_t i = 0; i < count; i++) {
         const size_t seen = rows[i].position < block ? 0 : smaller(rows[i].position + 1 - block, KEYS);
@@ -109,7 +144,7 @@ static void weigh_block(const struct query_row *rows, size_t count, size_t block
         most = seen > most ? seen : most;
     }
     for (size_t column = 0; column < head_dim; column += PANEL) {
-        tile t = {.a_step = 1, .b_rows = from, .b_offset = column, .steps = common,
+        tile t = {.a_step = 1, .b_rows = from, .b_offset = from_column + column, .steps = common,
                   .columns = smaller(head_dim - column, PANEL), .end = TILE_CHAIN};
         for (size_t i = 0; i < count; i++) {
             t.a[i] = weights + i * width + block;
@@ -129,41 +164,48 @@ static void weigh_block(const struct query_row *rows, size_t count, size_t block
 }
 
 /* sums[row] = sum over the positions a row sees of weights[row][position] (key or value at the position). */
-static void weigh_rows(const mmed_plan *plan, const struct cluster *cluster, size_t head, const struct query_row *rows,
-                       enum side side, const float *weights, float *sums) {
-    const struct entry *entries = plan->entries + cluster->first_entry;
-    const size_t head_dim = plan->job.head_dim;
-    memset(sums, 0, cluster->rows * head_dim * sizeof(float));
+static void weigh_rows(const struct span *span, const struct query_row *rows, enum side side, const float *weights,
+                       float *sums) {
+    const struct cluster *cluster = span->cluster;
+    const struct entry *entries = span->entries;
+    const size_t head_dim = span->plan->job.head_dim, width = cluster->width;
+    memset(sums, 0, span->heads * cluster->rows * head_dim * sizeof(float));
     const float *from[KEYS];
     for (size_t block = 0; block < cluster->reach; block += KEYS) {
         for (size_t e = 0, end; e < cluster->entries; e = end) {
             end = same_keys(entries, e, cluster->entries, block);
             if (entries[e].reach <= block) continue;
-            resolve(entries[e].run, side, block, KEYS, head * head_dim, from);
-            const size_t last = entries[end - 1].first_row + entries[end - 1].queries * plan->group;
-            for (size_t row = entries[e].first_row; row < last; row += TILE_ROWS) {
-                weigh_block(rows + row, smaller(TILE_ROWS, last - row), block, from, head_dim,
-                            weights + row * cluster->width, cluster->width, sums + row * head_dim);
+            resolve(entries[e].run, side, block, KEYS, span->first_head * head_dim, from);
+            look_ahead(span, end, block, side);
+            const size_t first = entries[e].first_row;
+            const size_t last = entries[end - 1].first_row + entries[end - 1].queries * span->plan->group;
+            for (size_t h = 0; h < span->heads; h++) {
+                for (size_t row = first; row < last; row += TILE_ROWS) {
+                    const size_t at = h * cluster->rows + row;
+                    weigh_block(rows + at, smaller(TILE_ROWS, last - row), block, from, h * head_dim, head_dim,
+                                weights + at * width, width, sums + at * head_dim);
+                }
             }
         }
     }
 }
 
+static size_t row_list_floats(size_t rows) { return round_up(rows * sizeof(struct query_row), 64) / sizeof(float); }
+
 static void attention_forward_part(const mmed_plan *plan, ptrdiff_t part) {
-    const struct cluster *cluster = plan->clusters + (size_t)part / plan->job.kv_heads;
-    const size_t head = (size_t)part % plan->job.kv_heads, head_dim = plan->job.head_dim, width = cluster->width;
-    const size_t list = round_up(cluster->rows * sizeof(struct query_row), 64) / sizeof(float);
-    const size_t panel_floats = head_dim * KEYS, score_floats = cluster->rows * width;
-    float *memory = mmed_scratch(list + panel_floats + score_floats + cluster->rows * head_dim + 64);
+    const struct span span = span_of(plan, 0, part);
+    const size_t head_dim = plan->job.head_dim, width = span.cluster->width, count = span.heads * span.cluster->rows;
+    const size_t list = row_list_floats(count), panel_floats = head_dim * KEYS;
+    float *memory = mmed_scratch(list + panel_floats + count * width + count * head_dim + 64);
     struct query_row *rows = (struct query_row *)(void *)memory;
-    float *panel = memory + list, *scores = panel + panel_floats, *sums = scores + score_floats;
-    list_rows(plan, cluster, head, rows);
-    score_rows(plan, cluster, head, rows, KEY, plan->job.scale, panel, scores);
-    for (size_t r = 0; r < cluster->rows; r++) {
+    float *panel = memory + list, *scores = panel + panel_floats, *sums = scores + count * width;
+    list_rows(&span, rows);
+    score_rows(&span, rows, KEY, plan->job.scale, panel, scores);
+    for (size_t r = 0; r < count; r++) {
         rows[r].inverse_sum = 1.0f / exponentiate(scores + r * width, rows[r].position + 1);
     }
-    weigh_rows(plan, cluster, head, rows, VALUE, scores, sums);
-    for (size_t r = 0; r < cluster->rows; r++) {
+    weigh_rows(&span, rows, VALUE, scores, sums);
+    for (size_t r = 0; r < count; r++) {
         const float *sum = sums + r * head_dim;
         for (size_t c = 0; c < head_dim; c += 16) {
             store_first(rows[r].out + c, load16(sum + c) * splat(rows[r].inverse_sum), head_dim - c);

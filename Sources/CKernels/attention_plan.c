@@ -30,14 +30,28 @@ static void add_entry(mmed_plan *plan, const mmed_run *run, size_t first_query, 
     plan->entry_count += 1;
 }
 
+/* All key heads together while their scores stay in the cache and there are parts enough without cutting. */
+static void choose_heads(mmed_plan *plan) {
+    size_t most = 1;
+    for (size_t i = 0; i < plan->cluster_count; i++) {
+        const size_t scores = plan->clusters[i].rows * plan->clusters[i].width;
+        if (scores > most) most = scores;
+    }
+    const size_t fitting = PART_SCORES / most;
+    const size_t heads = smaller(fitting > 1 ? fitting : 1, plan->job.kv_heads);
+    plan->heads_per_part = plan->cluster_count < CLUSTERS_WANTED / 2 ? 1 : heads;
+    plan->head_parts = (plan->job.kv_heads + plan->heads_per_part - 1) / plan->heads_per_part;
+}
+
 mmed_plan *mmed_attention_plan(const mmed_attention *job) {
     mmed_plan *plan = calloc(1, sizeof *plan);
     if (plan == NULL) return NULL;
     plan->job = *job;
     plan->group = job->heads / job->kv_heads;
-    const size_t room = plan->group >= CLUSTER_ROWS ? 1 : CLUSTER_ROWS / plan->group;
     size_t queries = 0;
     for (size_t i = 0; i < job->run_count; i++) queries += job->runs[i].queries;
+    const size_t most = plan->group >= CLUSTER_ROWS ? 1 : CLUSTER_ROWS / plan->group;
+    const size_t room = smaller(most, queries / CLUSTERS_WANTED + 1);
     /* A cluster or an entry ends when the cluster is full or its run is done. */
     plan->clusters = calloc(queries / room + 1, sizeof *plan->clusters);
     plan->entries = calloc(queries / room + 1 + job->run_count, sizeof *plan->entries);
@@ -60,6 +74,7 @@ mmed_plan *mmed_attention_plan(const mmed_attention *job) {
             left -= taken;
         }
     }
+    choose_heads(plan);
     return plan;
 }
 
@@ -89,11 +104,11 @@ int mmed_attention_next_chunk(mmed_plan *plan) {
 }
 
 ptrdiff_t mmed_attention_forward_parts(const mmed_plan *plan) {
-    return (ptrdiff_t)(plan->cluster_count * plan->job.kv_heads);
+    return (ptrdiff_t)(plan->cluster_count * plan->head_parts);
 }
 
 ptrdiff_t mmed_attention_score_parts(const mmed_plan *plan) {
-    return (ptrdiff_t)((plan->last_cluster - plan->first_cluster) * plan->job.kv_heads);
+    return (ptrdiff_t)((plan->last_cluster - plan->first_cluster) * plan->head_parts);
 }
 
 ptrdiff_t mmed_attention_key_parts(const mmed_plan *plan) {

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "kernels.h"
 
 #include <math.h>
@@ -5,20 +6,50 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* In the 64 bytes before each block: where it came from. */
+struct origin {
+    void *base;
+    size_t mapped; /* bytes to unmap; 0 when it came from calloc */
+};
+
+#define HUGE ((size_t)2 << 20)
+
+/* Large blocks ask for huge pages: weights and keys are read in long strides, and small pages would cost a look-up for each. */
+static struct origin map_huge(size_t bytes) {
+    const size_t length = round_up(bytes + 64, HUGE) + HUGE;
+    void *base = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED) return (struct origin){NULL, 0};
+#if defined(MADV_HUGEPAGE)
+    (void)madvise(base, length, MADV_HUGEPAGE); /* a wish; small pages serve as well */
+#endif
+    return (struct origin){base, length};
+}
 
 float *mmed_alloc_zeroed(size_t count) {
     const size_t bytes = round_up(count * sizeof(float), 64);
-    void *memory = NULL;
-    /* Large blocks come zeroed from the system: calloc need not touch them, so align by hand inside one. */
-    void *block = calloc(1, bytes + 64);
-    if (block == NULL) return NULL;
-    memory = (void *)(((uintptr_t)block + 64) & ~(uintptr_t)63);
-    ((void **)memory)[-1] = block;
-    return memory;
+    struct origin origin = {NULL, 0};
+    if (bytes >= 2 * HUGE) {
+        origin = map_huge(bytes);
+    } else {
+        origin.base = calloc(1, bytes + 128);
+    }
+    if (origin.base == NULL) return NULL;
+    char *memory = (char *)origin.base + (64 - (uintptr_t)origin.base % 64) % 64 + 64;
+    memcpy(memory - 64, &origin, sizeof origin);
+    return (float *)(void *)memory;
 }
 
 void mmed_free(float *memory) {
-    if (memory != NULL) free(((void **)(void *)memory)[-1]);
+    if (memory == NULL) return;
+    struct origin origin;
+    memcpy(&origin, (char *)memory - 64, sizeof origin);
+    if (origin.mapped > 0) {
+        munmap(origin.base, origin.mapped);
+    } else {
+        free(origin.base);
+    }
 }
 
 /* Scratch of one thread; freed when the thread ends. */

@@ -36,7 +36,10 @@ static void turn_panels(const mmed_product *job, size_t first, size_t rows, size
         const size_t columns = smaller(job->k - column, PANEL);
         for (size_t c = 0; c < columns; c += 16) {
             const float *source[16];
-            for (size_t i = 0; i < 16; i++) source[i] = from + smaller(column + c + i, job->k - 1) * width;
+            for (size_t i = 0; i < 16; i++) {
+                source[i] = from + smaller(column + c + i, job->k - 1) * width;
+                __builtin_prefetch(source[i] + PANEL * job->k, 0, 3); /* the next panel lies far off */
+            }
             transpose16(source, turned + (n - first) * PANEL + c, PANEL, 16);
         }
     }
