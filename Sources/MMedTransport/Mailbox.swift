@@ -68,6 +68,9 @@ final class Mailbox<Letter: Sendable>: Sendable {
         return done
     }
 
+    /// Senders that wait.
+    var waitingCount: Int { state.withLock { $0.waiting.count } }
+
     /// For the thread: everything left since the last look, and whether to close.
     func take() -> (letters: [Letter], closing: Bool) {
         state.withLock { state in

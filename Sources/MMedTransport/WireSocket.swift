@@ -108,7 +108,7 @@ final class WireSocket {
         return sendPart(body, ZMQ_DONTWAIT)
     }
 
-    private func sendPart(_ part: [UInt8], _ flags: Int32) -> SendOutcome {
+    func sendPart(_ part: [UInt8], _ flags: Int32) -> SendOutcome {
         while true {
             if part.withUnsafeBytes({ zmq_send(socket, $0.baseAddress, $0.count, flags) }) >= 0 { return .sent }
             switch zmq_errno() {

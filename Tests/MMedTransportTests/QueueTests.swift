@@ -1,0 +1,85 @@
+import MMedProtocol
+import Testing
+
+@testable import MMedTransport
+
+@Suite("Queues between threads", .timeLimit(.minutes(1)))
+struct QueueTests {
+    @Test("first in, first out, through growth and emptying")
+    func fifo() {
+        var fifo = Fifo<Int>()
+        var (next, expected) = (0, 0)
+        for round in 1...200 {
+            for _ in 0..<(round * 7 % 60) {
+                fifo.append(next)
+                next += 1
+            }
+            for _ in 0..<(round * 5 % 50) {
+                guard let item = fifo.popFirst() else { break }
+                #expect(item == expected)
+                expected += 1
+            }
+            #expect(fifo.count == next - expected)
+            #expect(fifo.first == (fifo.isEmpty ? nil : expected))
+        }
+    }
+
+    @Test("the inbound queue stops its thread when it is full and lets it go on at half")
+    func inboundBound() async throws {
+        let queue = InboundQueue<Int>(bell: try Bell())
+        var pushed = 0
+        while queue.hasRoom() {
+            queue.push(pushed)
+            pushed += 1
+        }
+        #expect(pushed == Limits.inboundQueueMessages)
+        var taken = 0
+        for await item in queue.stream {
+            #expect(item == taken)
+            taken += 1
+            if taken == pushed / 2 { break }
+        }
+        #expect(queue.hasRoom())
+        let large = InboundQueue<Int>(bell: try Bell())
+        large.push(1, bytes: Limits.inboundQueueBytes)
+        #expect(!large.hasRoom())
+    }
+
+    @Test("what was heard before the end can still be taken")
+    func inboundEnd() async throws {
+        let queue = InboundQueue<Int>(bell: try Bell())
+        for number in 0..<10 { queue.push(number) }
+        queue.end()
+        queue.push(10)
+        var taken: [Int] = []
+        for await item in queue.stream { taken.append(item) }
+        #expect(taken == Array(0..<10))
+    }
+
+    @Test("senders wait in order beyond the capacity, and closing ends their wait")
+    func mailbox() async throws {
+        let mailbox = Mailbox<Int>(bell: try Bell(), capacity: 100)
+        await mailbox.post(0, bytes: 100)
+        async let first: Void = mailbox.post(1, bytes: 60)
+        while mailbox.waitingCount < 1 { await Task.yield() }
+        async let second: Void = mailbox.post(2, bytes: 60)
+        while mailbox.waitingCount < 2 { await Task.yield() }
+        #expect(mailbox.take().letters == [0])
+        mailbox.sent(bytes: 100)
+        await first
+        #expect(mailbox.take().letters == [1])
+        mailbox.end()
+        await second
+        #expect(mailbox.take() == (letters: [], closing: true))
+        #expect(!mailbox.postNow(3))
+    }
+
+    @Test("a locked value is changed by one at a time")
+    func locked() async {
+        let counter = Locked(0)
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<8 { group.addTask { for _ in 0..<1000 { counter.withLock { $0 += 1 } } } }
+        }
+        #expect(counter.withLock { $0 } == 8000)
+    }
+}
