@@ -21,10 +21,10 @@ public enum LogValue: Equatable, Sendable {
         }
     }
 
-    /// Six significant digits in the shortest form, the same in every locale.
+    /// Six significant digits as C's `%g` writes them.
     static func sixDigits(_ value: Double) -> String {
         guard value.isFinite else { return value.isNaN ? "nan" : value < 0 ? "-inf" : "inf" }
-        return String(format: "%.6g", locale: Locale(identifier: "en_US_POSIX"), value)
+        return String(format: "%.6g", value)
     }
 
     static func quotedIfNeeded(_ text: String) -> String {

@@ -89,8 +89,8 @@ public struct TerminalProgress: Sendable {
     }
 }
 
-/// A number with so many digits after the point, the same in every locale.
+/// A number with so many digits after the point.
 func fixed(_ value: Double, _ digits: Int) -> String {
     guard value.isFinite else { return "-" }
-    return String(format: "%.\(digits)f", locale: Locale(identifier: "en_US_POSIX"), value)
+    return String(format: "%.\(digits)f", value)
 }
