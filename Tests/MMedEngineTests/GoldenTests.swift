@@ -26,6 +26,10 @@ import Testing
         return try JSONDecoder().decode(type, from: Data(contentsOf: url))
     }
 
+    static func largestDifference(_ left: [Float], _ right: [Float]) -> Float {
+        left.count == right.count ? zip(left, right).reduce(0) { max($0, abs($1.0 - $1.1)) } : .infinity
+    }
+
     @Test func logprobsAndGreedyTokens() throws {
         let model = try RealModel.shared.get()
         let pool = ComputePool(threads: 2)
