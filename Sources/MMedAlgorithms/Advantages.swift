@@ -79,7 +79,7 @@ struct StepContext {
                     continue
                 }
                 let pooled = term(
-                    reward, mean: statistics.mean, count: statistics.validCount, isTied: statistics.isTied)
+                    reward, mean: statistics.mean, count: statistics.validCount)
                 // One guideline is the pool itself: the same bits for every lambda.
                 var centred = pooled
                 if !isSingle {
@@ -87,7 +87,7 @@ struct StepContext {
                     let within =
                         settings.leaveOneOut && guideline.validCount == 1
                         ? pooled
-                        : term(reward, mean: guideline.mean, count: guideline.validCount, isTied: guideline.isTied)
+                        : term(reward, mean: guideline.mean, count: guideline.validCount)
                     centred = (1 - lambda) * within + lambda * pooled
                 }
                 let advantage = divisor.map { $0 > 0 ? centred / $0 : 0 } ?? centred
@@ -98,9 +98,9 @@ struct StepContext {
         return advantages
     }
 
-    /// The distance from a mean, with the sample itself left out of it where asked.
-    private func term(_ reward: Double, mean: Double, count: Int, isTied: Bool) -> Double {
-        if isTied { return 0 }
+    /// The distance from a mean, with the sample itself left out of it where asked. The mean of a tied set is its value
+    /// to the bit (`Moments`), so that the distance is exactly 0 there.
+    private func term(_ reward: Double, mean: Double, count: Int) -> Double {
         let distance = reward - mean
         return settings.leaveOneOut ? Double(count) / Double(count - 1) * distance : distance
     }

@@ -9,7 +9,8 @@ struct Moments {
     /// The square root of the sum over n - 1; 0 when tied or below two values.
     let besselDeviation: Double
 
-    /// Sums run in the order given. A tie is decided by max == min, never by a rounded variance.
+    /// Sums run in the order given. A tie is decided by max == min, never by a rounded variance, and its mean is the
+    /// value itself: a rounded sum would leave the members a distance from their own mean.
     init(_ values: [Double]) {
         count = values.count
         guard let first = values.first else {

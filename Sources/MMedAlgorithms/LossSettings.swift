@@ -91,7 +91,7 @@ public struct LossSettings: Hashable, Sendable {
     public var klCoefficient: Double
     /// The estimate of that divergence.
     public var klEstimator: KLEstimator
-    /// C, the greatest off-policy weight; infinity is no truncation.
+    /// C, the greatest off-policy weight, at least 1; infinity is no truncation.
     public var truncation: Double
     /// Leave paths that ended without an end token out of the loss; they stay in every baseline.
     public var maskTruncated: Bool
@@ -145,8 +145,9 @@ public struct LossSettings: Hashable, Sendable {
         guard klCoefficient == 0 || klEstimator != .k1 else {
             throw refuse("klEstimator", "k1 as a loss has zero expected gradient", "use k2 or k3")
         }
-        guard truncation > 0 else {
-            throw refuse("truncation", "\(truncation) is not above 0", "2 is usual, infinity is no truncation")
+        // Below 1 it would shrink the paths of the current policy too.
+        guard truncation >= 1 else {
+            throw refuse("truncation", "\(truncation) is not at least 1", "2 is usual, infinity is no truncation")
         }
         guard target == .conditioned || prox == .step else {
             throw refuse("prox", "target stripped needs prox step, which carries its weights", "set prox to step")

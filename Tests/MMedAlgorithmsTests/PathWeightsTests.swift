@@ -35,6 +35,17 @@ import Testing
         #expect(weights.weights[1] == [0.5 / 9.5, 0.5 / 9.5])
     }
 
+    @Test func theNormaliserCountsTruncatedAndMaskedButNotLostSamples() throws {
+        var cut = group([[1, 0], [nil, 1]], question: "a", tokens: 4)
+        cut.samples[0].isTruncated = true
+        let step = try stepAdvantages([cut, group([[1, nil]], question: "b", tokens: 6)])
+        let weights = try pathWeights(
+            of: step.groups, settings: LossSettings(aggregation: .token, maskTruncated: true), questionsPlanned: 2,
+            completionTokensMax: 10)
+        #expect(weights.normaliser == (0.25 * 8 + 0.5 * 4) + 6)
+        #expect(weights.weights == [[0, 0.025, 0, 0.05], [0, 0]])
+    }
+
     @Test func aPathWithoutTokensHasNoWeight() throws {
         let step = try stepAdvantages([group([[1, 0]], tokens: 0)])
         for aggregation in Aggregation.allCases {

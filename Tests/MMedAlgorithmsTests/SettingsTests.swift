@@ -59,7 +59,7 @@ import Testing
             refuses("advantages.klCoefficient") { try LossSettings(klCoefficient: beta).validate() }
         }
         refuses("advantages.klEstimator") { try LossSettings(klCoefficient: 0.1, klEstimator: .k1).validate() }
-        for limit in [0, -1, .nan] as [Double] {
+        for limit in [0, 0.9, -1, .nan] as [Double] {
             refuses("advantages.truncation") { try LossSettings(truncation: limit).validate() }
         }
         refuses("advantages.prox") { try LossSettings(target: .stripped, prox: .roll).validate() }
