@@ -81,9 +81,9 @@ final class Mailbox<Letter: Sendable>: Sendable {
         }
     }
 
-    /// For the thread: so many bytes are with ZeroMQ now. Waiting letters that fit move up.
+    /// For the thread: so many bytes are with ZeroMQ now. Waiting letters that fit move up, and the bell tells the thread to take them.
     func sent(bytes: Int) {
-        let freed = state.withLock { state -> [CheckedContinuation<Void, Never>] in
+        let (freed, mustRing) = state.withLock { state -> ([CheckedContinuation<Void, Never>], Bool) in
             state.bytes -= bytes
             var freed: [CheckedContinuation<Void, Never>] = []
             while let next = state.waiting.first, state.bytes == 0 || state.bytes + next.bytes <= capacity {
@@ -92,8 +92,11 @@ final class Mailbox<Letter: Sendable>: Sendable {
                 state.bytes += next.bytes
                 freed.append(next.continuation)
             }
-            return freed
+            if freed.isEmpty || state.rung { return (freed, false) }
+            state.rung = true
+            return (freed, true)
         }
+        if mustRing { bell.ring() }
         for continuation in freed { continuation.resume() }
     }
 

@@ -44,10 +44,8 @@ struct EndpointTests {
 
     @Test("forty megabytes of gradient arrive whole, beyond what a worker may queue, from a worker that came first")
     func largeChunks() async throws {
-        let free = try Sample.listening()
-        let address = free.boundAddress
-        await free.close()
-        let worker = try ZeroMQWorkerEndpoint(connectingTo: address)
+        let folder = try TemporaryFolder()
+        let worker = try ZeroMQWorkerEndpoint(connectingTo: folder.address)
         let noise = Sample.noise(Limits.gradientChunkBytes, key: 5)
         let total = 40 * noise.count
         async let sent: Void = {
@@ -59,7 +57,7 @@ struct EndpointTests {
                             totalBytes: total, digest: Sample.digest, bytes: noise, statistics: ShardStatistics())))
             }
         }()
-        let coordinator = try Sample.listening(address)
+        let coordinator = try Sample.listening(folder.address)
         var offset = 0
         for await event in coordinator.inbound {
             guard case .message(_, .gradientChunk(let chunk)) = event else {
