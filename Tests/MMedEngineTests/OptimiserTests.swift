@@ -77,6 +77,9 @@ import Testing
             #expect(weights[pair.offsetB..<pair.offsetB + 2 * pair.output].allSatisfy { $0 == 0 })
         }
         #expect(throws: MMedError.self) { try Adapter(layout: layout, weights: [1]) }
+        var broken = weights
+        broken[3] = .nan
+        #expect(throws: MMedError.self) { try Adapter(layout: layout, weights: broken) }
     }
 
     @Test func cacheRowsComeBackWhole() {

@@ -44,13 +44,18 @@ public final class Adapter: Sendable {
     /// By layer, then site; nil where nothing is adapted.
     let sites: [[SiteWeights?]]
 
-    /// Throws `badData` when `weights` has another count than the layout.
+    /// Throws `badData` when `weights` has another count than the layout, or a number that is not finite.
     public init(layout: AdapterLayout, weights: [Float]) throws(MMedError) {
         guard weights.count == layout.parameterCount else {
             throw MMedError(
                 .badData,
                 "an adapter with \(weights.count) weights does not fit its layout, which has \(layout.parameterCount)",
                 mend: "use an adapter made for this model, rank and targets")
+        }
+        guard weights.allSatisfy(\.isFinite) else {
+            throw MMedError(
+                .badData, "an adapter has a weight that is not finite",
+                mend: "lower the learning rate, or take an older version")
         }
         self.layout = layout
         self.weights = weights
