@@ -79,7 +79,9 @@ static void *worker_main(void *argument) {
         pthread_mutex_lock(&pool->mutex);
         /* Announced before the last look, as the caller offers parts before it looks for sleepers: one of the two sees the other. */
         atomic_fetch_add(&pool->sleepers, 1);
-        while (atomic_load(&pool->unclaimed) <= 0 && !atomic_load(&pool->stop)) pthread_cond_wait(&pool->work, &pool->mutex);
+        while (atomic_load(&pool->unclaimed) <= 0 && !atomic_load(&pool->stop)) {
+            pthread_cond_wait(&pool->work, &pool->mutex);
+        }
         atomic_fetch_sub(&pool->sleepers, 1);
         pthread_mutex_unlock(&pool->mutex);
     }

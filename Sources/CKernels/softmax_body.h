@@ -92,24 +92,41 @@ static int32_t argmax(const float *x, size_t count) {
     return places[winner];
 }
 
-/* Two levels: the sums of blocks of sixteen lanes walk in Double, then one block is walked element by element. */
-static int32_t sample(const float *logits, size_t count, float inverse_temperature, double uniform) {
-    const float largest = row_largest(logits, count, inverse_temperature);
-    const double target = uniform * row_sum(logits, count, inverse_temperature, largest, NULL);
-    double passed = 0;
-    int32_t last_possible = 0;
-    for (size_t c = 0; c < count; c += 16) {
-        const size_t left = smaller(count - c, 16);
-        v16 shifted = load_first(logits + c, left, 0) * splat(inverse_temperature) - splat(largest);
+/* Among columns first ... last: where the running sum from `passed` on exceeds `target`; the last column of any weight otherwise. */
+static int32_t walk(const float *logits, size_t first, size_t last, float scale, float largest, double passed, double target) {
+    size_t possible = first;
+    for (size_t c = first; c < last; c += 16) {
+        const size_t left = smaller(last - c, 16);
         float e[16];
-        store16(e, keep_first(exp16(shifted), left, 0));
+        store16(e, keep_first(exp16(load_first(logits + c, left, 0) * splat(scale) - splat(largest)), left, 0));
         for (size_t i = 0; i < left; i++) {
-            if (e[i] > 0) {
-                last_possible = (int32_t)(c + i);
-                passed += (double)e[i];
-                if (passed > target) return last_possible;
-            }
+            if (e[i] > 0) possible = c + i;
+            passed += (double)e[i];
+            if (passed > target) return (int32_t)possible;
         }
     }
-    return last_possible;
+    return (int32_t)possible;
+}
+
+/* Two levels: whole blocks first, then the columns of one block. */
+static int32_t sample(const float *logits, size_t count, float inverse_temperature, double uniform) {
+    const float largest = row_largest(logits, count, inverse_temperature);
+    const size_t blocks = (count + BLOCK - 1) / BLOCK;
+    double *sums = (double *)(void *)mmed_scratch(2 * blocks), total = 0;
+    for (size_t b = 0; b < blocks; b++) {
+        const size_t first = b * BLOCK;
+        sums[b] = row_sum(logits + first, smaller(BLOCK, count - first), inverse_temperature, largest, NULL);
+        total += sums[b];
+    }
+    const double target = uniform * total;
+    double passed = 0, before = 0;
+    size_t chosen = 0;
+    for (size_t b = 0; b < blocks && passed <= target; b++) {
+        if (sums[b] <= 0) continue;
+        chosen = b;
+        before = passed;
+        passed += sums[b];
+    }
+    const size_t first = chosen * BLOCK;
+    return walk(logits, first, smaller(first + BLOCK, count), inverse_temperature, largest, before, target);
 }

@@ -78,7 +78,8 @@ public func argmaxRows(_ logits: Matrix, pool: ComputePool) -> [Int32] {
 /// Draws one id from softmax(logits / T) for each row of [R, V] by inversion: the first column at which the running sum of
 /// probabilities exceeds the row's uniform number in 0..<1.
 ///
-/// The sum runs over the columns in rising order, so a draw depends on its row, its number and T alone.
+/// The sum runs over blocks of 1,024 columns, then over the columns of one block, in rising order: a draw depends on its row,
+/// its number and T alone.
 public func sampleRows(
     _ logits: Matrix, uniforms: [Double], inverseTemperature: Float = 1, pool: ComputePool
 ) -> [Int32] {

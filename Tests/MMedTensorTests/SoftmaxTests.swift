@@ -68,11 +68,11 @@ import Testing
         #expect(argmaxRows(logits, pool: pool) == expected)
     }
 
-    @Test func drawsInvertTheCumulativeDistribution() {
-        var numbers = Numbers(seed: 15)
+    @Test(arguments: [75, 3000]) func drawsInvertTheCumulativeDistribution(columns: Int) {
+        var numbers = Numbers(seed: UInt64(columns))
         let rows = 400
-        let one = numbers.floats(75, 3)
-        let logits = Matrix((0..<rows).flatMap { _ in one }, rows: rows, columns: 75)
+        let one = numbers.floats(columns, 3)
+        let logits = Matrix((0..<rows).flatMap { _ in one }, rows: rows, columns: columns)
         let uniforms = (0..<rows).map { (Double($0) + 0.5) / Double(rows) }
         let drawn = sampleRows(logits, uniforms: uniforms, inverseTemperature: 0.7, pool: pool)
         let probabilities = logSoftmax(one.map(Double.init), Double(Float(0.7))).map(exponential)
