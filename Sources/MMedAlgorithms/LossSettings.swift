@@ -140,10 +140,10 @@ public struct LossSettings: Hashable, Sendable {
             }
         }
         guard klCoefficient.isFinite, klCoefficient >= 0 else {
-            throw refuse("klCoefficient", "\(klCoefficient) is not a finite number of at least 0", "0 switches it off")
+            throw refuse("beta", "\(klCoefficient) is not a finite number of at least 0", "0 switches it off")
         }
         guard klCoefficient == 0 || klEstimator != .k1 else {
-            throw refuse("klEstimator", "k1 as a loss has zero expected gradient", "use k2 or k3")
+            throw refuse("kl", "k1 as a loss has zero expected gradient", "use k2 or k3")
         }
         // Below 1 it would shrink the paths of the current policy too.
         guard truncation >= 1 else {

@@ -56,9 +56,9 @@ import Testing
             refuses("loss.clipHigh") { try LossSettings(clip: ClipRange(low: 0, high: high)).validate(section: "loss") }
         }
         for beta in [-0.1, .nan, .infinity] {
-            refuses("advantages.klCoefficient") { try LossSettings(klCoefficient: beta).validate() }
+            refuses("advantages.beta") { try LossSettings(klCoefficient: beta).validate() }
         }
-        refuses("advantages.klEstimator") { try LossSettings(klCoefficient: 0.1, klEstimator: .k1).validate() }
+        refuses("advantages.kl") { try LossSettings(klCoefficient: 0.1, klEstimator: .k1).validate() }
         for limit in [0, 0.9, -1, .nan] as [Double] {
             refuses("advantages.truncation") { try LossSettings(truncation: limit).validate() }
         }
