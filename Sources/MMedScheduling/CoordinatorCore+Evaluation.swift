@@ -4,27 +4,39 @@ import MMedProtocol
 
 // Turning the paths of an evaluation into records.
 extension CoordinatorCore {
-    mutating func closeEvaluation(track: Int, step: Int) {
-        let open = tracks[track].steps[step]
-        for (question, slots) in zip(open.questions, open.slots) {
-            for slot in slots {
-                guard case .done(let path) = slot.status else { continue }
-                tracks[track].evaluated.append(evaluated(path, question))
+    /// An evaluation is committed as one: its record is whole or absent, so a resumed run samples it again.
+    mutating func completeEvaluation(_ track: Int) {
+        var paths: [EvaluatedPath] = []
+        var failed = 0
+        for step in tracks[track].steps {
+            for (question, slots) in zip(step.questions, step.slots) {
+                for slot in slots {
+                    if case .done(let path, _) = slot.status {
+                        paths.append(evaluated(path, question))
+                    } else {
+                        failed += 1
+                    }
+                }
             }
         }
-        tracks[track].steps[step].slots = []
-        completeEvaluationSteps(track: track)
+        let opened = tracks[track].steps.first?.openedAt ?? now
+        tracks[track].steps = []
+        tracks[track].progress.committedSteps = tracks[track].plan.steps.count
+        state.tracks[track] = tracks[track].progress
+        record(paths, track: track)
+        checkpointIsDue = true
+        moved()
+        logEvaluation(paths, failed: failed, seconds: Double(now.since(opened)) / 1_000, track: track)
     }
 
-    /// An evaluation is committed as one: its record is whole or absent, so a resumed run samples it again.
-    private mutating func completeEvaluationSteps(track: Int) {
-        guard tracks[track].steps.allSatisfy({ $0.slots.isEmpty }),
-            tracks[track].progress.committedSteps + tracks[track].steps.count == tracks[track].plan.steps.count
-        else { return }
-        let last = tracks[track].steps.last?.openedAt ?? lastMovement
-        tracks[track].progress.committedSteps += max(0, tracks[track].steps.count - 1)
-        tracks[track].steps.removeFirst(max(0, tracks[track].steps.count - 1))
-        completeStep(track: track, at: max(last, lastMovement))
+    /// In track order, whichever track ends first.
+    private mutating func record(_ paths: [EvaluatedPath], track: Int) {
+        var place = state.evaluations.count
+        while place > 0, state.evaluations[place - 1].stage == stage.name,
+            trackIndex(of: state.evaluations[place - 1].specialty) > track
+        { place -= 1 }
+        state.evaluations.insert(
+            EvaluationRecord(stage: stage.name, specialty: tracks[track].plan.specialty, paths: paths), at: place)
     }
 
     private func evaluated(_ path: JudgedTrajectory, _ question: QuestionPlan) -> EvaluatedPath {
@@ -32,28 +44,34 @@ extension CoordinatorCore {
         // The first of equal letters wins, the same on every machine.
         let choice = letters.indices.max { letters[$0] < letters[$1] || (letters[$0] == letters[$1] && $0 > $1) }
         let options = question.reward.options
+        func text(_ option: Int?) -> String? { option.flatMap { options.indices.contains($0) ? options[$0] : nil } }
         return EvaluatedPath(
             question: question.id, prompt: question.promptNames[Int(path.trajectory.slot.guideline)],
             answer: options[question.reward.answerIndex], strictCorrect: path.parts.isStrictCorrect,
-            lenientCorrect: path.parts.isLenientCorrect, parsed: path.parts.strictOption.map { options[$0] },
-            lenient: path.parts.lenientOption.map { options[$0] }, choice: choice.map { options[$0] },
-            reward: path.parts.total,
+            lenientCorrect: path.parts.isLenientCorrect, parsed: text(path.parts.strictOption),
+            lenient: text(path.parts.lenientOption), choice: text(choice), reward: path.parts.total,
             tokens: path.trajectory.completionIds.count)
     }
 
-    mutating func recordEvaluation(track: Int) {
-        let paths = tracks[track].evaluated
-        state.evaluations.append(
-            EvaluationRecord(stage: stage.name, specialty: tracks[track].plan.specialty, paths: paths))
-        let strict = paths.reduce(0) { $0 + ($1.strictCorrect ? 1 : 0) }
-        let choice = paths.reduce(0) { $0 + ($1.choice == $1.answer ? 1 : 0) }
-        let unparsed = paths.reduce(0) { $0 + ($1.parsed == nil ? 1 : 0) }
-        let fields: [LogEntry.Field] = [
-            .init("paths", .int(paths.count)), .init("strict", .int(strict)), .init("choice", .int(choice)),
-            .init("unparsed", .int(unparsed)),
-            .init("reward", .double(paths.isEmpty ? 0 : paths.reduce(0) { $0 + $1.reward } / Double(paths.count))),
+    private mutating func logEvaluation(_ paths: [EvaluatedPath], failed: Int, seconds: Double, track: Int) {
+        func count(_ isMeant: (EvaluatedPath) -> Bool) -> FieldValue {
+            .int(paths.reduce(0) { $0 + (isMeant($1) ? 1 : 0) })
+        }
+        var fields: [LogEntry.Field] = [
+            .init("paths", .int(paths.count)), .init("strict", count(\.strictCorrect)),
+            .init("lenient", count(\.lenientCorrect)),
         ]
-        log(.info, scope(tracks[track]), "evaluated", fields)
-        actions.append(.metric(LogEntry(.info, scope: scope(tracks[track]), event: "evaluation", fields: fields)))
+        if paths.contains(where: { $0.choice != nil }) {
+            fields.append(.init("choice", count { $0.choice == $0.answer }))
+        }
+        fields += [
+            .init("unparsed", count { $0.parsed == nil }),
+            .init("reward", .double(paths.isEmpty ? 0 : paths.reduce(0) { $0 + $1.reward } / Double(paths.count))),
+            .init("tokens", .int(paths.reduce(0) { $0 + $1.tokens })),
+        ]
+        if failed > 0 { fields.append(.init("failed", .int(failed))) }
+        fields.append(.init("eval_s", .double(seconds)))
+        log(.info, scope(track), "evaluated", fields)
+        actions.append(.metric(LogEntry(.info, scope: scope(track), event: "evaluation", fields: fields)))
     }
 }

@@ -4,37 +4,41 @@ import MMedProtocol
 
 // Updates: cutting them into shards, summing what comes back, committing.
 extension CoordinatorCore {
-    /// Begins to learn from the oldest step of a track when its paths are closed and no other update is under way.
-    mutating func learnNext(track: Int) {
-        guard let step = tracks[track].steps.first, case .waitingToLearn = step.phase,
-            let adapterIndex = tracks[track].adapterIndex
-        else { return }
-        let trees = stage.kind == .supervise ? tracks[track].plan.steps[step.step].examples : policyTrees(track: track)
-        let rates = tracks[track].plan.steps[step.step].learningRates
-        tracks[track].steps[0].learningBase = state.heads[adapterIndex].reference
-        tracks[track].steps[0].updates = cut(trees, into: rates.count)
-        beginUpdate(0, track: track)
-    }
-
-    /// Successive updates of a step: questions in order, in parts of nearly equal count.
-    private func cut(_ trees: [LearningTree], into count: Int) -> [[LearningTree]] {
-        guard count > 1 else { return [trees] }
-        return (0..<count).map { part in
-            Array(trees[trees.count * part / count..<trees.count * (part + 1) / count])
-        }
-    }
-
-    private mutating func beginUpdate(_ first: Int, track: Int) {
-        let step = tracks[track].steps[0]
-        guard let update = step.updates.indices.first(where: { $0 >= first && !step.updates[$0].isEmpty }) else {
-            if first == 0 {
-                log(
-                    .info, scope(tracks[track]), step: step.step, "no-signal",
-                    [.init("why", .text("every advantage is 0, so there is nothing to learn"))])
+    /// Turns what a track's oldest step sampled, or its supervised targets, into the trees of its updates.
+    mutating func prepareLearning(_ track: Int) {
+        guard let step = tracks[track].steps.first, let head = tracks[track].head else { return }
+        let stepPlan = tracks[track].plan.steps[step.step]
+        let count = stepPlan.learningRates.count
+        let updates =
+            stage.kind == .supervise
+            ? (0..<count).map { part in
+                Array(stepPlan.examples[cut(stepPlan.examples.count, into: count, part: part)])
             }
-            completeStep(track: track, at: lastMovement)
-            return
+            : policyUpdates(track: track, count: count)
+        guard ending == nil else { return }
+        tracks[track].steps[0].learningBase = head.reference
+        tracks[track].steps[0].updates = updates.map { trees in trees.filter { !$0.tree.paths.isEmpty } }
+        tracks[track].steps[0].phase = .between(next: 0)
+    }
+
+    /// The `part`-th of `count` successive parts of nearly equal size.
+    func cut(_ size: Int, into count: Int, part: Int) -> Range<Int> { size * part / count..<size * (part + 1) / count }
+
+    /// Begins the next update of a track's oldest step that has something to learn from; false while it must wait for it.
+    /// Completes the step, and says true, when there is none.
+    mutating func beginUpdate(_ next: Int, track: Int) -> Bool {
+        let step = tracks[track].steps[0]
+        guard let update = step.updates.indices.first(where: { $0 >= next && !step.updates[$0].isEmpty }) else {
+            if step.updates.allSatisfy(\.isEmpty) {
+                let why = stage.kind == .supervise ? "it has no examples" : "every advantage is 0"
+                log(
+                    .info, scope(track), step: step.step, "no-signal", [.init("why", .text(why + ", nothing to learn"))]
+                )
+            }
+            completeStep(track)
+            return true
         }
+        guard !isDraining else { return false }
         let shards = Batching.shards(
             of: step.updates[update], count: plan.settings.gradientShards,
             microbatchTokens: plan.settings.microbatchTokens)
@@ -45,15 +49,14 @@ extension CoordinatorCore {
                     stage: Int32(state.stage), track: Int32(track), step: Int32(step.step), update: Int32(update),
                     shard: Int32(index)), microbatches: microbatches)
         }
+        return false
     }
 
     mutating func takeGradient(
-        _ id: ShardID, _ statistics: ShardStatistics, of lease: LeaseID, from name: Name, at now: Tick
+        _ id: ShardID, _ statistics: ShardStatistics, of lease: LeaseID, from name: Name
     ) {
         workers[name]?.lastHeard = now
-        guard let held = leases[lease], held.worker == name, let place = place(of: id),
-            case .leased(lease) = tracks[place.track].steps[place.step].shards[place.shard].status
-        else {
+        guard awaits(id, under: lease, from: name), let place = place(of: id) else {
             log(
                 .warn, "run", "late-gradient",
                 [
@@ -62,40 +65,34 @@ extension CoordinatorCore {
                 ])
             return
         }
-        leases[lease] = nil
-        workers[name]?.leases.removeAll { $0 == lease }
-        tracks[place.track].steps[place.step].shards[place.shard].status = .received(statistics)
-        moved(at: now)
-        let step = tracks[place.track].steps[place.step]
-        let isWhole = step.shards.allSatisfy { shard in
-            if case .received = shard.status { return true }
-            return false
-        }
-        guard isWhole, case .learning(let update) = step.phase, let index = tracks[place.track].adapterIndex else {
-            return
-        }
-        tracks[place.track].steps[place.step].phase = .committing(update: update)
+        close(lease)
+        workers[name]?.strikes = 0
+        tracks[place.track].steps[0].shards[place.shard].status = .received(statistics)
+        moved()
+        let step = tracks[place.track].steps[0]
+        guard case .learning(let update) = step.phase, step.shards.allSatisfy(\.status.isReceived),
+            let head = tracks[place.track].head
+        else { return }
+        tracks[place.track].steps[0].phase = .committing(update: update)
         actions.append(
             .apply(
                 UpdateOrder(
-                    shards: step.shards.map(\.id), base: state.heads[index],
+                    shards: step.shards.map(\.id), base: head,
                     learningRate: tracks[place.track].plan.steps[step.step].learningRates[update])))
     }
 
     /// The track and update that an order belongs to, if it is still the one being committed.
     private func committing(_ order: UpdateOrder) -> (track: Int, update: Int)? {
-        guard let shard = order.shards.first, Int(shard.stage) == state.stage,
-            tracks.indices.contains(Int(shard.track)), let step = tracks[Int(shard.track)].steps.first,
-            step.step == Int(shard.step), case .committing(let update) = step.phase, update == Int(shard.update)
+        guard let first = order.shards.first, let place = place(of: first),
+            case .committing(let update) = tracks[place.track].steps[0].phase, order.base == tracks[place.track].head
         else { return nil }
-        return (Int(shard.track), update)
+        return (place.track, update)
     }
 
-    mutating func commit(_ order: UpdateOrder, _ result: UpdateResult, at now: Tick) {
-        guard let (track, update) = committing(order), let index = tracks[track].adapterIndex else { return }
-        moved(at: now)
-        logUpdate(result, order: order, track: track, at: now)
-        state.heads[index] = result.head
+    mutating func commit(_ order: UpdateOrder, _ result: UpdateResult) {
+        guard let (track, update) = committing(order) else { return }
+        logUpdate(result, update: update, track: track)
+        tracks[track].head = result.head
         if let moments = result.head.momentsDigest {
             actions.append(
                 .broadcast(
@@ -103,44 +100,30 @@ extension CoordinatorCore {
                         base: order.base.reference, result: result.head.reference, numbers: result.numbers,
                         gradientDigest: result.gradientDigest, momentsDigest: moments)))
         }
-        for shard in order.shards { actions.append(.forgetGradient(shard)) }
-        tracks[track].steps[0].shards = []
-        beginUpdate(update + 1, track: track)
-        continueTrack(track)
+        finishUpdate(order, update: update, track: track)
     }
 
-    mutating func skipUpdate(_ order: UpdateOrder, reason: String, at now: Tick) {
+    mutating func skipUpdate(_ order: UpdateOrder, reason: String) {
         guard let (track, update) = committing(order) else { return }
-        moved(at: now)
         log(
-            .warn, scope(tracks[track]), step: tracks[track].steps[0].step, "update-refused",
+            .warn, scope(track), step: tracks[track].steps[0].step, "update-refused",
             [.init("reason", .text(reason)), .init("kept", .text("the adapter as it was"))])
+        finishUpdate(order, update: update, track: track)
+    }
+
+    private mutating func finishUpdate(_ order: UpdateOrder, update: Int, track: Int) {
         for shard in order.shards { actions.append(.forgetGradient(shard)) }
         tracks[track].steps[0].shards = []
-        beginUpdate(update + 1, track: track)
-        continueTrack(track)
+        tracks[track].steps[0].phase = .between(next: update + 1)
+        moved()
     }
 
-    /// With a lag the next step may have been sampled while this one was learned.
-    private mutating func continueTrack(_ track: Int) {
-        guard tracks.indices.contains(track), !isDraining else { return }
-        learnNext(track: track)
-    }
-
-    private mutating func logUpdate(_ result: UpdateResult, order: UpdateOrder, track: Int, at now: Tick) {
+    private mutating func logUpdate(_ result: UpdateResult, update: Int, track: Int) {
         let step = tracks[track].steps[0]
-        var sum = ShardStatistics()
-        for shard in step.shards {
-            guard case .received(let part) = shard.status else { continue }
-            sum.loss += part.loss
-            sum.computedTokens += part.computedTokens
-            sum.lossTokens += part.lossTokens
-            sum.clippedTokens += part.clippedTokens
-            sum.klSum += part.klSum
-            sum.logprobGapMax = max(sum.logprobGapMax, part.logprobGapMax)
-            sum.computeMilliseconds += part.computeMilliseconds
-        }
-        var fields: [LogEntry.Field] = [
+        let sum = total(of: step.shards)
+        var fields: [LogEntry.Field] = [.init("of", .int(tracks[track].plan.steps.count))]
+        if step.updates.count > 1 { fields.append(.init("update", .text("\(update + 1)/\(step.updates.count)"))) }
+        fields += [
             .init("loss", .double(sum.loss)), .init("grad_norm", .double(result.gradientNorm)),
             .init("lr", .double(result.numbers.learningRate)), .init("tokens", .int(sum.computedTokens)),
             .init("loss_tokens", .int(sum.lossTokens)),
@@ -158,12 +141,26 @@ extension CoordinatorCore {
         }
         fields += [
             .init("version", .int(result.head.reference.version)),
-            .init("of", .int(tracks[track].plan.steps.count)),
             .init("digest", .text(result.head.reference.digest.short)),
             .init("step_s", .double(Double(now.since(step.openedAt)) / 1_000)),
         ]
-        log(.info, scope(tracks[track]), step: step.step, "update", fields)
-        actions.append(
-            .metric(LogEntry(.info, scope: scope(tracks[track]), step: step.step, event: "update", fields: fields)))
+        log(.info, scope(track), step: step.step, "update", fields)
+        actions.append(.metric(LogEntry(.info, scope: scope(track), step: step.step, event: "update", fields: fields)))
+    }
+
+    /// In shard order, so that the sums have the same bits whoever computed the shards.
+    private func total(of shards: [ShardState]) -> ShardStatistics {
+        var sum = ShardStatistics()
+        for shard in shards {
+            guard case .received(let part) = shard.status else { continue }
+            sum.loss += part.loss
+            sum.computedTokens += part.computedTokens
+            sum.lossTokens += part.lossTokens
+            sum.clippedTokens += part.clippedTokens
+            sum.klSum += part.klSum
+            sum.logprobGapMax = max(sum.logprobGapMax, part.logprobGapMax)
+            sum.computeMilliseconds += part.computeMilliseconds
+        }
+        return sum
     }
 }

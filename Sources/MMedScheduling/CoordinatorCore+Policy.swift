@@ -4,33 +4,40 @@ import MMedProtocol
 
 // From closed groups to weighted prefix trees (docs/GBA.md).
 extension CoordinatorCore {
-    /// The trees of a track's oldest step: advantages in id order, weights with a Z that no cut changes.
-    mutating func policyTrees(track: Int) -> [LearningTree] {
+    /// The trees of a track's oldest step, in successive updates of whole questions: advantages over the step in id order,
+    /// weights with the Z of each update, which no cut into shards changes.
+    mutating func policyUpdates(track: Int, count: Int) -> [[LearningTree]] {
         let step = tracks[track].steps[0]
         let kept = step.questions.indices.filter { !step.replaced[$0] }
         let groups = kept.map { group(step, question: $0) }
-        let advantages: StepAdvantages
-        let weights: PathWeights
+        let needed = max(2, plan.settings.minimumValidSamples)
+        let isLearned = groups.map { group in group.samples.reduce(0) { $0 + ($1.reward == nil ? 0 : 1) } >= needed }
         do {
-            advantages = try stepAdvantages(groups, settings: plan.advantages, blend: tracks[track].progress.blend)
-            weights = try pathWeights(
-                of: advantages.groups, settings: plan.loss, questionsPlanned: max(1, kept.count),
-                completionTokensMax: stage.sampling.maxTokens)
-        } catch {
-            // The core made the groups itself, so an error here is its own.
-            preconditionFailure("the core built a group that the algorithm refuses: \(error)")
-        }
-        tracks[track].progress.blend = advantages.nextBlend
-        logGroups(step, advantages, track: track)
-        var trees: [LearningTree] = []
-        for (place, question) in kept.enumerated() {
-            if let tree = policyTree(
-                step, question: question, advantages.groups[place], weights.weights[place], track: track)
-            {
-                trees.append(tree)
+            let learned = groups.indices.filter { isLearned[$0] }
+            let advantages = try stepAdvantages(
+                learned.map { groups[$0] }, settings: plan.advantages, blend: tracks[track].progress.blend)
+            var updates: [[LearningTree]] = []
+            for part in 0..<count {
+                let range = cut(kept.count, into: count, part: part)
+                let members = learned.indices.filter { range.contains(learned[$0]) }
+                let weights = try pathWeights(
+                    of: members.map { advantages.groups[$0] }, settings: plan.loss,
+                    questionsPlanned: max(1, range.count), completionTokensMax: stage.sampling.maxTokens)
+                updates.append(
+                    zip(members, weights.weights).map { member, weights in
+                        policyTree(
+                            step, question: kept[learned[member]], advantages.groups[member], weights, track: track)
+                    })
             }
+            tracks[track].progress.blend = advantages.nextBlend
+            logGroups(step, advantages, discarded: groups.count - learned.count, track: track)
+            return updates
+        } catch {
+            // The settings do not fit the prompts (a list of weights that is too short): every step would meet it again.
+            log(.error, scope(track), step: step.step, "advantages-failed", [.init("reason", .text("\(error)"))])
+            end(.failed("\(scope(track)) step \(step.step): \(error)"))
+            return []
         }
-        return trees
     }
 
     /// Question indices are unique in a step where ids may repeat, and zero-padding makes text order the id order.
@@ -47,7 +54,7 @@ extension CoordinatorCore {
                     question: groupID(question), guideline: Int(slot.id.guideline), sample: Int(slot.id.sample),
                     outcome: .failed(reason: "not sampled"))
                 switch slot.status {
-                case .done(let path):
+                case .done(let path, _):
                     sample.outcome = RewardOutcome(checking: path.parts.total)
                     sample.isCorrect = path.parts.isStrictCorrect
                     sample.completionTokens = path.trajectory.completionIds.count
@@ -59,64 +66,77 @@ extension CoordinatorCore {
             })
     }
 
+    /// The paths of a question that have a gradient, below the prompts they were sampled from (or the plain one).
     private func policyTree(
         _ step: StepState, question: Int, _ group: GroupAdvantages, _ weights: [Double], track: Int
-    ) -> LearningTree? {
-        let plan = step.questions[question]
-        let isStripped = self.plan.loss.target == .stripped
+    ) -> LearningTree {
+        let question = (plan: step.questions[question], slots: step.slots[question])
+        let isStripped = plan.loss.target == .stripped
         var result = LearningTree(
-            tree: PromptTree(
-                prefixIds: plan.prefixIds, suffixIds: isStripped ? [plan.plainSuffixIds] : plan.suffixIds, paths: []),
-            targets: [])
-        let current = tracks[track].adapterIndex.map { state.heads[$0].reference.version } ?? 0
+            tree: PromptTree(prefixIds: question.plan.prefixIds, suffixIds: [], paths: []), targets: [])
+        // A prompt without such a path is not computed.
+        var suffixes: [Int: Int] = [:]
+        let current = tracks[track].head?.reference.version ?? 0
+        let updatesMax = tracks[track].plan.steps.reduce(1) { max($0, $1.learningRates.count) }
         for (place, sample) in group.samples.enumerated() {
             // Without a divergence term a path of advantage 0 has a gradient of exactly 0.
-            let matters = sample.advantage != 0 || self.plan.loss.klCoefficient > 0
+            let matters = sample.advantage != 0 || plan.loss.klCoefficient > 0
             guard !sample.isMasked, weights[place] != 0, matters,
-                case .done(let path) = step.slots[question][place].status
+                case .done(let path, _) = question.slots[place].status,
+                admitsSample(
+                    sampled: path.trajectory.version, current: current, lagMax: plan.settings.maxLag * updatesMax)
             else { continue }
-            let lag = current - path.trajectory.version
-            let mayLag = self.plan.settings.maxLag * max(1, self.plan.loss.updatesPerStep)
-            guard admitsSample(sampled: path.trajectory.version, current: current, lagMax: mayLag) else { continue }
+            let prompt = isStripped ? 0 : sample.sample.guideline
+            if suffixes[prompt] == nil {
+                suffixes[prompt] = result.tree.suffixIds.count
+                result.tree.suffixIds.append(
+                    isStripped ? question.plan.plainSuffixIds : question.plan.suffixIds[prompt])
+            }
             result.tree.paths.append(
-                TreePath(
-                    suffix: isStripped ? 0 : sample.sample.guideline, completionIds: path.trajectory.completionIds))
-            let mayReuse = self.plan.loss.updatesPerStep > 1 && lag == 0 && !isStripped
+                TreePath(suffix: suffixes[prompt] ?? 0, completionIds: path.trajectory.completionIds))
+            // What was sampled by the start's own weights already has the start's log-probs.
+            let isFresh = step.adapter == tracks[track].head?.reference
+            let mayReuse = plan.loss.updatesPerStep > 1 && isFresh && !isStripped
             result.targets.append(
                 PathTarget(
                     weight: weights[place], advantage: sample.advantage, rollLogprobs: path.trajectory.logprobs,
                     proxLogprobs: mayReuse ? path.trajectory.logprobs : [], counts: true))
         }
-        return result.targets.isEmpty ? nil : result
+        return result
     }
 
-    private mutating func logGroups(_ step: StepState, _ result: StepAdvantages, track: Int) {
+    private mutating func logGroups(_ step: StepState, _ result: StepAdvantages, discarded: Int, track: Int) {
         let counts = result.counts
-        var tokens = 0
-        var correct = 0
+        var (tokens, correct, paths, failed) = (0, 0, 0, 0)
         for slots in step.slots {
             for slot in slots {
-                guard case .done(let path) = slot.status else { continue }
+                guard case .done(let path, _) = slot.status else {
+                    failed += 1
+                    continue
+                }
+                paths += 1
                 tokens += path.trajectory.completionIds.count
                 correct += path.parts.isStrictCorrect ? 1 : 0
             }
         }
         var fields: [LogEntry.Field] = [
-            .init("reward", .double(counts.meanReward)), .init("correct", .int(correct)),
-            .init("paths", .int(counts.valid)), .init("failed", .int(counts.failed)),
+            .init("of", .int(tracks[track].plan.steps.count)), .init("reward", .double(counts.meanReward)),
+            .init("correct", .int(correct)), .init("paths", .int(paths)), .init("failed", .int(failed)),
             .init("tied_questions", .int(counts.tiedQuestions)), .init("tied_guidelines", .int(counts.tiedGuidelines)),
             .init("k_eff", .double(Double(counts.effectiveGuidelines) / Double(max(1, counts.questions)))),
             .init("lambda", .double(result.lambda)), .init("tokens", .int(tokens)),
+            .init("sample_s", .double(Double(now.since(step.openedAt)) / 1_000)),
         ]
+        if discarded > 0 { fields.append(.init("discarded_questions", .int(discarded))) }
         for (index, name) in (step.questions.first?.promptNames ?? []).enumerated() {
-            fields.append(.init("reward_\(name)", .double(meanReward(of: index, in: result))))
+            guard let mean = meanReward(of: index, in: result) else { continue }
+            fields.append(.init("reward_\(name)", .double(mean)))
         }
-        log(.info, scope(tracks[track]), step: step.step, "groups-closed", fields)
-        actions.append(
-            .metric(LogEntry(.info, scope: scope(tracks[track]), step: step.step, event: "groups", fields: fields)))
+        log(.info, scope(track), step: step.step, "groups-closed", fields)
+        actions.append(.metric(LogEntry(.info, scope: scope(track), step: step.step, event: "groups", fields: fields)))
     }
 
-    private func meanReward(of guideline: Int, in result: StepAdvantages) -> Double {
+    private func meanReward(of guideline: Int, in result: StepAdvantages) -> Double? {
         var sum = 0.0
         var count = 0
         for group in result.groups {
@@ -126,6 +146,6 @@ extension CoordinatorCore {
                 count += 1
             }
         }
-        return count == 0 ? 0 : sum / Double(count)
+        return count == 0 ? nil : sum / Double(count)
     }
 }

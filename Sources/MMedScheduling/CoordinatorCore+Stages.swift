@@ -2,42 +2,53 @@ import MMedAlgorithms
 import MMedCore
 import MMedProtocol
 
-// The order of stages, and of the steps within a track.
+// The order of stages, and of the steps within a track. Every event ends in `settle`, which goes on as far as it can.
 extension CoordinatorCore {
-    /// Opens the stage that the state points at, passing over those with nothing to do.
-    mutating func enterStage(at now: Tick) {
-        guard state.stage < plan.stages.count else {
-            log(.info, "run", "completed")
-            finish(.completed)
-            return
+    /// Opens, closes and completes whatever the event made possible.
+    mutating func settle() {
+        while ending == nil {
+            guard state.stage < plan.stages.count else {
+                log(.info, "run", "completed")
+                end(.completed)
+                return
+            }
+            if enteredStage != state.stage { enterStage() }
+            if stage.kind == .merge {
+                beginMerge()
+                return
+            }
+            for track in tracks.indices { advance(track) }
+            guard ending == nil, tracks.allSatisfy(\.isDone) else { return }
+            leaveStage()
         }
+    }
+
+    private mutating func enterStage() {
         let stage = stage
-        if state.tracks.count != stage.tracks.count {
-            state.tracks = stage.tracks.map { _ in TrackProgress(committedSteps: 0, blend: BlendState()) }
-            if stage.kind == .reinforce { resetMoments(for: stage) }
-        }
+        enteredStage = state.stage
+        let isFresh = state.tracks.isEmpty
+        if isFresh && stage.kind == .reinforce { resetMoments(for: stage) }
         tracks = stage.tracks.enumerated().map { index, track in
             let adapter = plan.adapters.firstIndex { $0.name == track.specialty }
-            return TrackState(
-                index: index, plan: track, adapterIndex: adapter,
-                frozen: state.stageHeads.last { $0.stage == "dsa" && $0.reference.name == track.specialty }?.reference
-                    ?? adapter.map { state.heads[$0].reference },
-                progress: state.tracks[index])
+            let head = adapter.map { state.heads[$0] }
+            var progress = isFresh ? TrackProgress(committedSteps: 0, blend: BlendState()) : state.tracks[index]
+            if isFresh { progress.start = head?.reference }
+            if progress.recent.isEmpty, let head { progress.recent = [head.reference] }
+            return TrackState(index: index, plan: track, adapterIndex: adapter, head: head, progress: progress)
         }
+        state.tracks = tracks.map(\.progress)
         let steps = tracks.reduce(0) { $0 + $1.plan.steps.count }
         let done = tracks.reduce(0) { $0 + $1.progress.committedSteps }
-        log(
-            .info, stage.name, "stage-begins",
-            [
-                .init("number", .text("\(state.stage + 1)/\(plan.stages.count)")), .init("tracks", .int(tracks.count)),
-                .init("steps", .int(steps)), .init("done", .int(done)),
-            ])
-        if stage.kind == .merge {
-            beginMerge()
-        } else {
-            for track in tracks.indices { openSteps(track: track, at: now) }
-            leaveStageIfDone(at: now)
+        var fields: [LogEntry.Field] = [
+            .init("number", .text("\(state.stage + 1)/\(plan.stages.count)")),
+            .init("kind", .text(stage.kind.rawValue)),
+        ]
+        if stage.kind != .merge {
+            fields += [.init("tracks", .int(tracks.count)), .init("steps", .int(steps))]
+            if done > 0 { fields.append(.init("done", .int(done))) }
         }
+        log(.info, stage.name, "stage-begins", fields)
+        moved()
     }
 
     /// Reinforcement continues the supervised weights with fresh moments.
@@ -49,105 +60,129 @@ extension CoordinatorCore {
         }
     }
 
-    /// Opens every step whose version is there: step s samples from the head after max(0, s - maxLag) steps.
-    mutating func openSteps(track: Int, at now: Tick) {
-        while true {
-            let next = tracks[track].progress.committedSteps + tracks[track].steps.count
-            let lag = stage.kind == .reinforce ? plan.settings.maxLag : 0
-            // Evaluation learns nothing, so all its steps are open at once.
-            let isReady = stage.kind == .evaluate || next <= tracks[track].progress.committedSteps + lag
-            guard next < tracks[track].plan.steps.count, isReady else { return }
-            let stepPlan = tracks[track].plan.steps[next]
-            tracks[track].steps.append(
-                StepState(
-                    step: next, adapter: samplingAdapter(of: tracks[track]), questions: stepPlan.questions,
-                    slots: stepPlan.questions.enumerated().map { index, question in
-                        slots(of: question, stage: state.stage, track: track, step: next, question: index)
-                    },
-                    replaced: stepPlan.questions.map { _ in false },
-                    phase: .sampling, openedAt: now))
-            moved(at: now)
-            if stage.kind == .supervise {
-                tracks[track].steps[tracks[track].steps.count - 1].phase = .waitingToLearn
-                learnNext(track: track)
-            }
-        }
-    }
-
-    private func samplingAdapter(of track: TrackState) -> AdapterReference? {
-        switch track.plan.adapter {
-        case .base: nil
-        case .merged: state.merged
-        case .specialty: track.adapterIndex.map { state.heads[$0].reference }
-        }
-    }
-
-    /// A step's effects are committed: the next may open, and the stage may be over.
-    mutating func completeStep(track: Int, at now: Tick) {
-        tracks[track].steps.removeFirst()
-        tracks[track].progress.committedSteps += 1
-        state.tracks[track] = tracks[track].progress
-        if tracks[track].isDone { closeTrack(track) }
-        actions.append(.checkpoint(state))
-        moved(at: now)
-        if !isDraining { openSteps(track: track, at: now) }
-        leaveStageIfDone(at: now)
-    }
-
-    private mutating func closeTrack(_ track: Int) {
-        switch stage.kind {
-        case .supervise, .reinforce:
-            guard let index = tracks[track].adapterIndex else { return }
-            state.stageHeads.append(StageHead(stage: stage.name, reference: state.heads[index].reference))
-            log(
-                .info, scope(tracks[track]), "track-done",
-                [
-                    .init("adapter", .text(state.heads[index].reference.name.text)),
-                    .init("version", .int(state.heads[index].reference.version)),
-                    .init("digest", .text(state.heads[index].reference.digest.short)),
-                ])
-        case .evaluate: recordEvaluation(track: track)
-        case .merge: break
-        }
-    }
-
-    private mutating func leaveStageIfDone(at now: Tick) {
-        guard stage.kind != .merge, tracks.allSatisfy(\.isDone), !isDraining else { return }
-        advanceStage(at: now)
-    }
-
-    private mutating func advanceStage(at now: Tick) {
+    private mutating func leaveStage() {
         log(.info, stage.name, "stage-done")
         state.stage += 1
         state.tracks = []
         tracks = []
-        actions.append(.checkpoint(state))
-        enterStage(at: now)
+        checkpointIsDue = true
+        moved()
+    }
+
+    /// Takes a track as far as it goes without further results.
+    private mutating func advance(_ track: Int) {
+        while ending == nil, !tracks[track].isDone {
+            openSteps(track)
+            if stage.kind == .evaluate {
+                let isWhole = tracks[track].progress.committedSteps + tracks[track].steps.count
+                guard isWhole == tracks[track].plan.steps.count, tracks[track].pendingSlots == 0 else { return }
+                completeEvaluation(track)
+                return
+            }
+            closeSampled(track)
+            switch tracks[track].steps.first?.phase {
+            case .sampled where !isDraining: prepareLearning(track)
+            case .between(let next):
+                // Stops when an update has begun, goes on when the step is complete.
+                if !beginUpdate(next, track: track) { return }
+            case .sampled, .sampling, .learning, .committing, nil: return
+            }
+        }
+    }
+
+    /// Opens every step whose version is there: step s samples from the head after max(0, s - maxLag) steps.
+    private mutating func openSteps(_ track: Int) {
+        while !isDraining {
+            let next = tracks[track].progress.committedSteps + tracks[track].steps.count
+            let lag = stage.kind == .reinforce ? plan.settings.maxLag : 0
+            // Evaluation learns nothing, so all its steps are open at once.
+            let isReady = stage.kind == .evaluate || tracks[track].steps.count <= lag
+            guard next < tracks[track].plan.steps.count, isReady else { return }
+            let open = StepState(step: next, adapter: samplingAdapter(of: tracks[track], step: next), openedAt: now)
+            tracks[track].steps.append(open)
+            moved()
+            guard stage.kind != .supervise else { continue }
+            for (index, question) in tracks[track].plan.steps[next].questions.enumerated() {
+                let slots = slots(of: question, track: track, step: next, question: index)
+                tracks[track].append(question, slots: slots, step: tracks[track].steps.count - 1)
+            }
+        }
+    }
+
+    private func samplingAdapter(of track: TrackState, step: Int) -> AdapterReference? {
+        switch track.plan.adapter {
+        case .base: return nil
+        case .merged: return state.merged
+        case .specialty:
+            guard stage.kind == .reinforce else { return track.head?.reference }
+            // The same version after a resume as without one, whatever has been committed meanwhile.
+            let behind = track.progress.committedSteps - max(0, step - plan.settings.maxLag)
+            return track.progress.recent.dropLast(behind).last ?? track.progress.recent.first
+        }
+    }
+
+    /// A step's effects are committed: its head becomes the checkpoint's, and the next step may open.
+    mutating func completeStep(_ track: Int) {
+        tracks[track].steps.removeFirst()
+        tracks[track].progress.committedSteps += 1
+        if let index = tracks[track].adapterIndex, let head = tracks[track].head {
+            state.heads[index] = head
+            tracks[track].progress.recent.append(head.reference)
+            let kept = stage.kind == .reinforce ? plan.settings.maxLag + 1 : 1
+            tracks[track].progress.recent = tracks[track].progress.recent.suffix(kept)
+        }
+        state.tracks[track] = tracks[track].progress
+        checkpointIsDue = true
+        moved()
+        if tracks[track].isDone { closeTraining(track) }
+    }
+
+    private mutating func closeTraining(_ track: Int) {
+        guard let head = tracks[track].head else { return }
+        // In track order, whichever track ends first.
+        var place = state.stageHeads.count
+        while place > 0, state.stageHeads[place - 1].stage == stage.name,
+            trackIndex(of: state.stageHeads[place - 1].reference.name) > track
+        { place -= 1 }
+        state.stageHeads.insert(StageHead(stage: stage.name, reference: head.reference), at: place)
+        log(
+            .info, scope(track), "track-done",
+            [
+                .init("adapter", .text(head.reference.name.text)), .init("version", .int(head.reference.version)),
+                .init("digest", .text(head.reference.digest.short)),
+            ])
+    }
+
+    func trackIndex(of specialty: Name) -> Int {
+        tracks.firstIndex { $0.plan.specialty == specialty } ?? tracks.count
     }
 
     // MARK: Merging
 
     private mutating func beginMerge() {
-        var inputs: [MergeOrder.Input] = []
-        for adapter in plan.adapters {
-            inputs.append(
-                MergeOrder.Input(
-                    specialty: adapter.name,
-                    supervised: state.stageHeads.last { $0.stage == "dsa" && $0.reference.name == adapter.name }?
-                        .reference,
-                    reinforced: state.stageHeads.last { $0.stage == "gba" && $0.reference.name == adapter.name }?
-                        .reference))
-        }
+        guard !mergeIsUnderWay, !isDraining else { return }
         mergeIsUnderWay = true
+        let inputs = plan.adapters.map { adapter in
+            MergeOrder.Input(
+                specialty: adapter.name, supervised: left(by: .supervise, adapter.name),
+                reinforced: left(by: .reinforce, adapter.name))
+        }
         actions.append(.merge(MergeOrder(inputs: inputs)))
     }
 
-    mutating func takeMerged(_ reference: AdapterReference, at now: Tick) {
+    /// What the last stage of a kind left of an adapter.
+    private func left(by kind: StageKind, _ adapter: Name) -> AdapterReference? {
+        let names = plan.stages[..<state.stage].filter { $0.kind == kind }.map(\.name)
+        return state.stageHeads.last { $0.reference.name == adapter && names.contains($0.stage) }?.reference
+    }
+
+    mutating func takeMerged(_ reference: AdapterReference) {
         guard mergeIsUnderWay else { return }
         mergeIsUnderWay = false
         state.merged = reference
-        moved(at: now)
-        log(.info, stage.name, "merged", [.init("digest", .text(reference.digest.short))])
-        advanceStage(at: now)
+        log(
+            .info, stage.name, "merged",
+            [.init("version", .int(reference.version)), .init("digest", .text(reference.digest.short))])
+        leaveStage()
     }
 }

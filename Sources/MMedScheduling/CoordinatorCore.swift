@@ -7,21 +7,31 @@ import MMedProtocol
 public struct CoordinatorCore: Sendable {
     /// The plan, fixed for the whole run.
     public let plan: RunPlan
-    /// What the next checkpoint will hold.
+    /// What the next checkpoint will hold: whole steps, and nothing that timing decides.
     public internal(set) var state: RunState
-    var tracks: [TrackState] = []
-    var workers: [Name: WorkerState] = [:]
-    var leases: [LeaseID: LeaseState] = [:]
-    var nextFence: UInt64
+    /// The time of the event that is being handled.
+    var now = Tick(milliseconds: 0)
     var isStarted = false
     var isDraining = false
-    var isFinished = false
     var mergeIsUnderWay = false
-    /// Counts what moves the run; the stall line appears when it stands still.
+    /// Set once: how the run ends.
+    var ending: Outcome?
+    /// Index of the stage that `tracks` belongs to.
+    var enteredStage: Int?
+    var tracks: [TrackState] = []
+    var workers: [Name: WorkerState] = [:]
+    /// The keys of `workers` in order.
+    var workerNames: [Name] = []
+    var leases: [LeaseID: LeaseState] = [:]
+    var nextFence: UInt64
+    var checkpointIsDue = false
+    /// When something last moved the run; the stall line appears when it stands still.
     var lastMovement = Tick(milliseconds: 0)
     var lastStallLine = Tick(milliseconds: 0)
+    /// When the log last got a line.
+    var lastLine = Tick(milliseconds: 0)
     /// Since when a needed role has no worker.
-    var missingSince: [WorkerRole: Tick] = [:]
+    var missingSince: [Need: Tick] = [:]
     var actions: [Action] = []
 
     /// A run that begins, or goes on from a checkpoint's state (with its epoch already raised and durable).
@@ -34,40 +44,60 @@ public struct CoordinatorCore: Sendable {
 
     /// Takes in one event and says what to do about it.
     public mutating func step(_ event: Event, at now: Tick) -> [Action] {
+        guard ending == nil else { return [] }
         actions = []
-        guard !isFinished else { return [] }
-        if !isStarted {
-            isStarted = true
-            lastMovement = now
-            lastStallLine = now
-            enterStage(at: now)
-        }
-        handle(event, at: now)
-        if !isFinished {
-            expireLeases(at: now)
-            grantLeases(at: now)
-            watch(at: now)
-            finishIfDrained()
+        let before = self.now
+        self.now = now
+        if isStarted { forgivePause(since: before) } else { begin() }
+        if ending == nil { handle(event) }
+        expireLeases()
+        settle()
+        // Durable before any lease that rests on it.
+        if checkpointIsDue { checkpoint() }
+        grantLeases()
+        watch()
+        finishIfDrained()
+        if let ending {
+            if checkpointIsDue { checkpoint() }
+            actions.append(.finish(ending))
         }
         let result = actions
         actions = []
         return result
     }
 
-    private mutating func handle(_ event: Event, at now: Tick) {
+    private mutating func begin() {
+        isStarted = true
+        lastMovement = now
+        lastStallLine = now
+        if let problem = planProblem() {
+            log(.error, "run", "plan-refused", [.init("reason", .text(problem))])
+            end(.failed(problem))
+            return
+        }
+        let isFresh = state.stage == 0 && state.tracks.allSatisfy { $0.committedSteps == 0 }
+        log(
+            .info, "run", isFresh ? "run-begins" : "run-resumes",
+            [
+                .init("run", .text(plan.run.text)), .init("stages", .int(plan.stages.count)),
+                .init("adapters", .int(plan.adapters.count)), .init("epoch", .int(Int(clamping: state.epoch))),
+            ])
+    }
+
+    private mutating func handle(_ event: Event) {
         switch event {
-        case .joined(let hello): join(hello, at: now)
+        case .joined(let hello): join(hello)
         case .left(let name, let reason): leave(name, reason: reason)
-        case .ready(let name, let credits): addCredits(name, credits, at: now)
-        case .beat(let name, let beat): hear(name, beat, at: now)
-        case .trajectories(let name, let lease, let paths): take(paths, of: lease, from: name, at: now)
+        case .ready(let name, let credits): addCredits(name, credits)
+        case .beat(let name, let beat): hear(name, beat)
+        case .trajectories(let name, let lease, let paths): take(paths, of: lease, from: name)
         case .gradient(let name, let lease, let shard, let statistics):
-            takeGradient(shard, statistics, of: lease, from: name, at: now)
-        case .leaseFailed(let name, let lease, let reason): giveBack(lease, from: name, reason: reason, at: now)
-        case .replica(let name, let reference): checkReplica(name, reference, at: now)
-        case .updateCommitted(let order, let result): commit(order, result, at: now)
-        case .updateRefused(let order, let reason): skipUpdate(order, reason: reason, at: now)
-        case .merged(let reference): takeMerged(reference, at: now)
+            takeGradient(shard, statistics, of: lease, from: name)
+        case .leaseFailed(let name, let lease, let reason): giveBack(lease, from: name, reason: reason)
+        case .replica(let name, let reference): checkReplica(name, reference)
+        case .updateCommitted(let order, let result): commit(order, result)
+        case .updateRefused(let order, let reason): skipUpdate(order, reason: reason)
+        case .merged(let reference): takeMerged(reference)
         case .tick: break
         case .drain: drain()
         }
@@ -76,15 +106,33 @@ public struct CoordinatorCore: Sendable {
     var stage: StagePlan { plan.stages[state.stage] }
 
     /// `dsa/pediatrics`, the scope of a track's log lines.
-    func scope(_ track: TrackState) -> String { "\(stage.name)/\(track.plan.specialty)" }
+    func scope(_ track: Int) -> String { "\(stage.name)/\(tracks[track].plan.specialty)" }
 
     mutating func log(
-        _ level: LogLevel = .info, _ scope: String, step: Int? = nil, _ event: String, _ fields: [LogEntry.Field] = []
+        _ level: LogLevel, _ scope: String, step: Int? = nil, _ event: String, _ fields: [LogEntry.Field] = []
     ) {
+        lastLine = now
         actions.append(.log(LogEntry(level, scope: scope, step: step, event: event, fields: fields)))
     }
 
-    mutating func moved(at now: Tick) { lastMovement = now }
+    mutating func moved() { lastMovement = now }
+
+    /// A pause of the coordinator itself (a stopped process, a slow disk) is nobody else's fault: what it could not hear
+    /// then is held against no worker.
+    private mutating func forgivePause(since before: Tick) {
+        let pause = now.since(before)
+        guard pause > 2 * plan.settings.beatMilliseconds else { return }
+        for name in workerNames {
+            guard var worker = workers[name] else { continue }
+            worker.lastHeard = worker.lastHeard + pause
+            workers[name] = worker
+        }
+        for lease in leases.keys.sorted() {
+            guard let deadline = leases[lease]?.deadline else { continue }
+            leases[lease]?.deadline = deadline + pause
+        }
+        missingSince = missingSince.mapValues { $0 + pause }
+    }
 
     // MARK: Stopping
 
@@ -93,27 +141,35 @@ public struct CoordinatorCore: Sendable {
         isDraining = true
         log(
             .info, "run", "drain",
-            [.init("leases", .int(leases.count)), .init("why", .text("asked to stop; finishing what is leased"))])
+            [
+                .init("leases", .int(leases.count)),
+                .init("why", .text("asked to stop: what is leased is finished, nothing new begins")),
+            ])
     }
 
     /// A drained run ends when no lease and no commit is under way; what is committed is already in the checkpoint.
     private mutating func finishIfDrained() {
-        guard isDraining, !isFinished, leases.isEmpty, !mergeIsUnderWay, !isCommitting else { return }
-        finish(.stopped)
-    }
-
-    private var isCommitting: Bool {
-        tracks.contains { track in
+        guard isDraining, ending == nil, leases.isEmpty, !mergeIsUnderWay else { return }
+        let isCommitting = tracks.contains { track in
             track.steps.contains { step in
                 if case .committing = step.phase { return true }
                 return false
             }
         }
+        if isCommitting { return }
+        log(.info, "run", "stopped", [.init("resume", .text("it goes on from the last committed step"))])
+        end(.stopped)
     }
 
-    mutating func finish(_ outcome: Outcome) {
-        isFinished = true
+    /// The first reason to end stands.
+    mutating func end(_ outcome: Outcome) {
+        guard ending == nil else { return }
+        ending = outcome
+        checkpointIsDue = true
+    }
+
+    private mutating func checkpoint() {
+        checkpointIsDue = false
         actions.append(.checkpoint(state))
-        actions.append(.finish(outcome))
     }
 }

@@ -130,7 +130,7 @@ public struct SchedulingSettings: Hashable, Sendable {
     public var noWorkersMilliseconds: UInt64 = 120_000
     /// Milliseconds without movement until the log says who waits on whom.
     public var stallMilliseconds: UInt64 = 10_000
-    /// Times a slot or shard is leased again after a failure.
+    /// Times a slot or shard is leased again after a failure; a worker that fails more often in a row is dismissed.
     public var retries = 3
     /// Fixed lists of microbatches that an update is cut into.
     public var gradientShards = 4
@@ -140,6 +140,8 @@ public struct SchedulingSettings: Hashable, Sendable {
     public var maxLag = 0
     /// Times that tied questions of a step are replaced by spares.
     public var resampleRounds = 0
+    /// Valid paths that a question needs to be learned from; at least 2 whatever is set.
+    public var minimumValidSamples = 2
 
     /// The defaults.
     public init() {}

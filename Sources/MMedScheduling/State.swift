@@ -66,11 +66,21 @@ public struct TrackProgress: Hashable, Sendable {
     public var committedSteps: Int
     /// State of `auto`.
     public var blend: BlendState
+    /// The specialty's adapter when the stage began: the frozen policy of the divergence term. Nil before that, and for
+    /// a track without an adapter.
+    public var start: AdapterReference?
+    /// The adapter after each of the last `maxLag` committed steps and before them, oldest first: what later steps are
+    /// sampled with. The last is the newest.
+    public var recent: [AdapterReference]
 
     /// A track's place.
-    public init(committedSteps: Int, blend: BlendState) {
+    public init(
+        committedSteps: Int, blend: BlendState, start: AdapterReference? = nil, recent: [AdapterReference] = []
+    ) {
         self.committedSteps = committedSteps
         self.blend = blend
+        self.start = start
+        self.recent = recent
     }
 }
 
@@ -96,11 +106,11 @@ public struct RunState: Hashable, Sendable {
     public var tracks: [TrackProgress]
     /// Newest state of each adapter, in the order of the plan.
     public var heads: [AdapterHead]
-    /// What finished training stages left.
+    /// What finished training stages left, in the order of stages and tracks.
     public var stageHeads: [StageHead]
     /// The merged adapter.
     public var merged: AdapterReference?
-    /// Finished evaluations.
+    /// Finished evaluations, in the order of stages and tracks.
     public var evaluations: [EvaluationRecord]
     /// Upper bits of every fence; one more after each restart.
     public var epoch: UInt64
@@ -115,111 +125,4 @@ public struct RunState: Hashable, Sendable {
         evaluations = []
         epoch = 1
     }
-}
-
-/// A slot's life.
-enum SlotStatus {
-    case open
-    case leased(LeaseID)
-    case done(JudgedTrajectory)
-    case failed(String)
-
-    var isOpen: Bool {
-        if case .open = self { return true }
-        return false
-    }
-
-    var isFinal: Bool {
-        switch self {
-        case .done, .failed: true
-        case .open, .leased: false
-        }
-    }
-}
-
-struct SlotState {
-    let id: SlotID
-    var status = SlotStatus.open
-    var failures = 0
-}
-
-/// A shard's life.
-enum ShardStatus {
-    case open
-    case leased(LeaseID)
-    case received(ShardStatistics)
-
-    var isOpen: Bool {
-        if case .open = self { return true }
-        return false
-    }
-}
-
-struct ShardState {
-    let id: ShardID
-    let microbatches: [[LearningTree]]
-    var status = ShardStatus.open
-    var failures = 0
-}
-
-enum StepPhase {
-    case sampling
-    case waitingToLearn
-    case learning(update: Int)
-    case committing(update: Int)
-}
-
-struct StepState {
-    let step: Int
-    /// The version that samples it; nil for the base model.
-    let adapter: AdapterReference?
-    /// The step's questions; spares are appended as they are drawn.
-    var questions: [QuestionPlan]
-    /// Slots of each question, in id order.
-    var slots: [[SlotState]]
-    /// Questions replaced by a spare: sampled and logged, but not learned from.
-    var replaced: [Bool]
-    var resampleRounds = 0
-    var phase: StepPhase
-    /// The head when learning began: the policy at the start of the step.
-    var learningBase: AdapterReference?
-    /// Trees of each update.
-    var updates: [[LearningTree]] = []
-    var shards: [ShardState] = []
-    let openedAt: Tick
-}
-
-struct TrackState {
-    let index: Int
-    let plan: TrackPlan
-    /// Place of the specialty's adapter in the plan.
-    let adapterIndex: Int?
-    /// The policy frozen at the start of the stage.
-    let frozen: AdapterReference?
-    var progress: TrackProgress
-    var steps: [StepState] = []
-    var evaluated: [EvaluatedPath] = []
-
-    var isDone: Bool { progress.committedSteps == plan.steps.count }
-}
-
-struct WorkerState {
-    let hello: Hello
-    var credits = 0
-    var leases: [LeaseID] = []
-    var lastHeard: Tick
-    var phase = WorkerPhase.idle
-    var progress: UInt64 = 0
-}
-
-enum LeaseWork {
-    case slots([SlotID])
-    case shard(ShardID)
-}
-
-struct LeaseState {
-    let worker: Name
-    let work: LeaseWork
-    var deadline: Tick
-    let grantedAt: Tick
 }

@@ -1,0 +1,40 @@
+public import MMedAlgorithms
+public import MMedCore
+public import MMedProtocol
+
+// What the runtime may ask.
+extension CoordinatorCore {
+    /// How a slot is scored while its step is open; nil when the step is over or was never there.
+    public func rewardTask(of id: SlotID) -> RewardTask? {
+        guard state.stage < plan.stages.count, let place = place(of: id) else { return nil }
+        return tracks[place.track].steps[place.step].questions[place.question].reward
+    }
+
+    /// The adapter that a shard under way belongs to.
+    public func adapterName(of id: ShardID) -> Name? {
+        guard state.stage < plan.stages.count, let place = place(of: id) else { return nil }
+        return tracks[place.track].plan.specialty
+    }
+
+    /// True while a worker may still deliver this shard under this lease: bytes of any other delivery must not be kept.
+    public func awaits(_ id: ShardID, under lease: LeaseID, from name: Name) -> Bool {
+        guard state.stage < plan.stages.count, leases[lease]?.worker == name, let place = place(of: id),
+            case .leased(lease) = tracks[place.track].steps[0].shards[place.shard].status
+        else { return false }
+        return true
+    }
+
+    /// Live learners that hold an adapter, in name order.
+    public func learners(of adapter: Name) -> [Name] {
+        workerNames.filter { workers[$0]?.hello.role == .learner && workers[$0]?.holds(adapter) == true }
+    }
+
+    /// The introduction of a live worker.
+    public func hello(of name: Name) -> Hello? { workers[name]?.hello }
+}
+
+extension RewardParts {
+    /// The verdict on a path whose step is over: it counts for nothing.
+    public static let lateArrival = RewardParts(
+        strictOption: nil, lenientOption: nil, isStrictCorrect: false, isLenientCorrect: false, total: 0)
+}

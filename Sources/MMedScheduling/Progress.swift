@@ -1,0 +1,220 @@
+import MMedAlgorithms
+import MMedCore
+import MMedProtocol
+
+/// A slot's life.
+enum SlotStatus {
+    case open
+    case leased(LeaseID)
+    case done(JudgedTrajectory, under: LeaseID)
+    case failed(String)
+
+    var isOpen: Bool {
+        if case .open = self { return true }
+        return false
+    }
+
+    var isFinal: Bool {
+        switch self {
+        case .done, .failed: true
+        case .open, .leased: false
+        }
+    }
+}
+
+struct SlotState {
+    let id: SlotID
+    var status = SlotStatus.open
+    var failures = 0
+}
+
+/// A shard's life.
+enum ShardStatus {
+    case open
+    case leased(LeaseID)
+    case received(ShardStatistics)
+
+    var isOpen: Bool {
+        if case .open = self { return true }
+        return false
+    }
+
+    var isReceived: Bool {
+        if case .received = self { return true }
+        return false
+    }
+}
+
+struct ShardState {
+    let id: ShardID
+    let microbatches: [[LearningTree]]
+    var status = ShardStatus.open
+    var failures = 0
+}
+
+enum StepPhase {
+    /// Slots are open or leased.
+    case sampling
+    /// Every slot is final.
+    case sampled
+    /// The updates before this one are committed.
+    case between(next: Int)
+    case learning(update: Int)
+    case committing(update: Int)
+}
+
+struct StepState {
+    let step: Int
+    /// The version that samples it; nil for the base model.
+    let adapter: AdapterReference?
+    let openedAt: Tick
+    /// The step's questions; spares are appended as they are drawn.
+    private(set) var questions: [QuestionPlan] = []
+    /// Slots of each question, in id order. They change through `set` alone, so that the counts below stay true.
+    private(set) var slots: [[SlotState]] = []
+    /// Open slots of each question, and in all.
+    private(set) var openPerQuestion: [Int] = []
+    private(set) var openSlots = 0
+    /// Slots that are not final.
+    private(set) var pendingSlots = 0
+    /// No question before this one has an open slot.
+    private(set) var firstOpen = 0
+    /// Questions replaced by a spare: sampled and logged, but not learned from.
+    var replaced: [Bool] = []
+    var resampleRounds = 0
+    var phase = StepPhase.sampling
+    /// The head when learning began: the policy at the start of the step.
+    var learningBase: AdapterReference?
+    /// Trees of each update.
+    var updates: [[LearningTree]] = []
+    var shards: [ShardState] = []
+
+    init(step: Int, adapter: AdapterReference?, openedAt: Tick) {
+        self.step = step
+        self.adapter = adapter
+        self.openedAt = openedAt
+    }
+
+    var slotCount: Int { slots.reduce(0) { $0 + $1.count } }
+
+    /// Adds a question with all its slots open.
+    mutating func append(_ question: QuestionPlan, slots new: [SlotState]) {
+        questions.append(question)
+        slots.append(new)
+        replaced.append(false)
+        openPerQuestion.append(new.count)
+        openSlots += new.count
+        pendingSlots += new.count
+    }
+
+    mutating func set(_ status: SlotStatus, question: Int, slot: Int) {
+        let old = slots[question][slot].status
+        slots[question][slot].status = status
+        if !old.isFinal { pendingSlots -= 1 }
+        if !status.isFinal { pendingSlots += 1 }
+        if old.isOpen {
+            openSlots -= 1
+            openPerQuestion[question] -= 1
+        }
+        if status.isOpen {
+            openSlots += 1
+            openPerQuestion[question] += 1
+            firstOpen = min(firstOpen, question)
+        }
+        while firstOpen < openPerQuestion.count, openPerQuestion[firstOpen] == 0 { firstOpen += 1 }
+    }
+
+    /// Counts a failure of a slot and says how many it has had.
+    mutating func countFailure(question: Int, slot: Int) -> Int {
+        slots[question][slot].failures += 1
+        return slots[question][slot].failures
+    }
+}
+
+struct TrackState {
+    let index: Int
+    let plan: TrackPlan
+    /// Place of the specialty's adapter in the plan.
+    let adapterIndex: Int?
+    /// The newest adapter, also within a step; the checkpoint's head follows when the step is complete.
+    var head: AdapterHead?
+    var progress: TrackProgress
+    /// Open steps, oldest first and without gaps.
+    var steps: [StepState] = []
+    /// Sums over the steps, kept so that an event never walks over all slots.
+    private(set) var openSlots = 0
+    private(set) var pendingSlots = 0
+
+    init(index: Int, plan: TrackPlan, adapterIndex: Int?, head: AdapterHead?, progress: TrackProgress) {
+        self.index = index
+        self.plan = plan
+        self.adapterIndex = adapterIndex
+        self.head = head
+        self.progress = progress
+    }
+
+    var isDone: Bool { progress.committedSteps >= plan.steps.count }
+
+    mutating func set(_ status: SlotStatus, step: Int, question: Int, slot: Int) {
+        count(step: step) { $0.set(status, question: question, slot: slot) }
+    }
+
+    mutating func append(_ question: QuestionPlan, slots: [SlotState], step: Int) {
+        count(step: step) { $0.append(question, slots: slots) }
+    }
+
+    private mutating func count(step: Int, _ change: (inout StepState) -> Void) {
+        openSlots -= steps[step].openSlots
+        pendingSlots -= steps[step].pendingSlots
+        change(&steps[step])
+        openSlots += steps[step].openSlots
+        pendingSlots += steps[step].pendingSlots
+    }
+}
+
+struct WorkerState {
+    let hello: Hello
+    var credits = 0
+    var leases: [LeaseID] = []
+    var lastHeard: Tick
+    var phase = WorkerPhase.idle
+    var progress: UInt64 = 0
+    /// Leases granted on an earlier connection, which the next beat must name or they were lost on the way.
+    var unconfirmed: [LeaseID] = []
+    /// Failures since its last good result.
+    var strikes = 0
+    /// After a failure others go first until then.
+    var restsUntil = Tick(milliseconds: 0)
+
+    func holds(_ adapter: Name) -> Bool { hello.adapters.isEmpty || hello.adapters.contains(adapter) }
+
+    /// Holds every adapter that the other holds.
+    func canReplace(_ other: WorkerState) -> Bool {
+        hello.adapters.isEmpty || !other.hello.adapters.isEmpty && other.hello.adapters.allSatisfy(holds)
+    }
+}
+
+enum LeaseWork {
+    case slots([SlotID])
+    case shard(ShardID)
+}
+
+struct LeaseState {
+    let worker: Name
+    let work: LeaseWork
+    var deadline: Tick
+    let grantedAt: Tick
+}
+
+/// A role that the run cannot go on without; a learner must hold the adapter.
+struct Need: Hashable {
+    let role: WorkerRole
+    let adapter: Name?
+
+    var description: String {
+        switch (role, adapter) {
+        case (.learner, let adapter?): "a learner worker that holds \(adapter)"
+        default: "a \(role.rawValue) worker"
+        }
+    }
+}
