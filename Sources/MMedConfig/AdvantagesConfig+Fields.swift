@@ -44,7 +44,7 @@ extension AdvantagesConfig: ConfigSection {
             ConfigField("beta", \.beta, .number(0, 100), "Factor on the divergence from the DSA adapter."),
             ConfigField("kl", \.kl, .choice, "The estimate of that divergence."),
             ConfigField(
-                "truncation", \.truncation, .optional(.number(0, 1e6, above: true), none: "no bound"),
+                "truncation", \.truncation, .optional(.number(1, 1e6), none: "no bound"),
                 "Bound C on the staleness weight."),
             ConfigField(
                 "maskTruncated", \.maskTruncated, .flag,

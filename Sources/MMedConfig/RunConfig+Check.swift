@@ -98,10 +98,9 @@ extension RunConfig {
             try advantages.advantageSettings.validate(guidelineCount: prompt.guidelines.count)
             try advantages.lossSettings.validate()
         } catch {
-            let renamed = ["klCoefficient": "beta", "klEstimator": "kl"]
             let key = error.place.split(separator: ".").dropFirst().first.map(String.init) ?? ""
             let bare = String(key.prefix { $0 != "[" })
-            throw refuse(root, "advantages.\(renamed[bare] ?? bare)", error.problem, error.mend)
+            throw refuse(root, "advantages.\(bare)", error.problem, error.mend)
         }
     }
 

@@ -1,0 +1,56 @@
+# Two commands matter: `make demo` and `make test`. Both are safe to repeat. `make` alone lists all.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+BIN := .build/release
+# Tests need internals, so they have a build of their own; without it each `make test` would undo `make build`.
+TEST_BUILD := -c release -Xswiftc -enable-testing --scratch-path .build-test
+TEST_BIN := .build-test/release
+
+.PHONY: help
+help: ## list these targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | \
+		awk -F'|' '{ printf "make %-8s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: ## check the Swift toolchain, install what Debian packages are missing, fetch the model once
+	@.ci/setup.sh
+
+.PHONY: build
+build: setup ## build mmed-coord and mmed-worker into .build/release
+	swift build -c release
+
+.PHONY: demo
+demo: build ## train, merge and evaluate by configs/quickstart.yaml, in about a quarter of an hour
+	$(BIN)/mmed-coord start --config configs/quickstart.yaml
+
+.PHONY: test
+test: setup lint wire ## pass all tests: layout, generated code, unit and golden tests, house rules, a smoke run
+	swift build --build-tests $(TEST_BUILD)
+	swift test --skip-build $(TEST_BUILD)
+	.ci/smoke.sh $(TEST_BIN)
+	@echo "make test: everything passed"
+
+.PHONY: lint
+lint: ## check the layout of all Swift files
+	swift format lint --strict --recursive Sources Tests Package.swift
+
+.PHONY: wire
+wire: ## compare the generated protobuf-c code with its schema
+	Sources/CWire/regenerate.sh --check
+
+.PHONY: smoke
+smoke: build ## run every stage once on a tiny random model, with the real binaries
+	.ci/smoke.sh $(BIN)
+
+.PHONY: bench
+bench: build ## measure learner and sampler in tokens a second, with the machine's load
+	.ci/bench.sh $(BIN)
+
+.PHONY: format
+format: ## lay out all Swift files
+	swift format --in-place --recursive Sources Tests Package.swift
+
+.PHONY: clean
+clean: ## remove what was built; runs and the model cache stay
+	rm -rf .build .build-test
