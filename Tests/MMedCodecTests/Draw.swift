@@ -106,7 +106,7 @@ struct Draw {
             importance: choice(Importance.allCases), aggregation: choice(Aggregation.allCases), prox: .step,
             updatesPerStep: int(1...8), clip: maybe { ClipRange(low: $0.number(0...1), high: $0.number(0...2)) },
             klCoefficient: number(0...1), klEstimator: choice([.k2, .k3]),
-            truncation: bool() ? .infinity : number(0.1...10), maskTruncated: bool())
+            truncation: bool() ? .infinity : number(1...10), maskTruncated: bool())
     }
 
     mutating func tree() -> LearningTree {

@@ -184,8 +184,32 @@ struct EndpointTests {
         #expect(!Task.isCancelled)
     }
 
-    @Test("a peer that left, and one that never reads, become unreachable; the number is then used up")
-    func unreachable() async throws {
+    @Test("a peer that left becomes unreachable")
+    func left() async throws {
+        let coordinator = try Sample.listening()
+        let worker = try Sample.connected(to: coordinator)
+        await worker.send(Sample.hello())
+        var events = coordinator.inbound.makeAsyncIterator()
+        guard case .message(let peer, _) = await events.next() else {
+            Issue.record("no hello")
+            return
+        }
+        await worker.close()
+        let found = Locked(false)
+        async let reported: Void = {
+            for await case .unreachable(peer) in coordinator.inbound { break }
+            found.withLock { $0 = true }
+        }()
+        while !found.withLock({ $0 }), !Task.isCancelled {
+            coordinator.send(.drain, to: peer)
+            await Task.yield()
+        }
+        await reported
+        await coordinator.close()
+    }
+
+    @Test("a peer that never reads becomes unreachable; its number is then used up")
+    func neverReads() async throws {
         let coordinator = try Sample.listening()
         let raw = try RawWorker(connectingTo: coordinator.boundAddress)
         raw.send(try MessageCodec.encode(Sample.hello()))
