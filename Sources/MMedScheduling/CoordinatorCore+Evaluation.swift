@@ -12,7 +12,7 @@ extension CoordinatorCore {
             for (question, slots) in zip(step.questions, step.slots) {
                 for slot in slots {
                     if case .done(let path, _) = slot.status {
-                        paths.append(evaluated(path, question))
+                        paths.append(EvaluatedPath(judged: path, question: question))
                     } else {
                         failed += 1
                     }
@@ -39,20 +39,6 @@ extension CoordinatorCore {
             EvaluationRecord(stage: stage.name, specialty: tracks[track].plan.specialty, paths: paths), at: place)
     }
 
-    private func evaluated(_ path: JudgedTrajectory, _ question: QuestionPlan) -> EvaluatedPath {
-        let letters = path.trajectory.choiceLogprobs
-        // The first of equal letters wins, the same on every machine.
-        let choice = letters.indices.max { letters[$0] < letters[$1] || (letters[$0] == letters[$1] && $0 > $1) }
-        let options = question.reward.options
-        func text(_ option: Int?) -> String? { option.flatMap { options.indices.contains($0) ? options[$0] : nil } }
-        return EvaluatedPath(
-            question: question.id, prompt: question.promptNames[Int(path.trajectory.slot.guideline)],
-            answer: options[question.reward.answerIndex], strictCorrect: path.parts.isStrictCorrect,
-            lenientCorrect: path.parts.isLenientCorrect, parsed: text(path.parts.strictOption),
-            lenient: text(path.parts.lenientOption), choice: text(choice), reward: path.parts.total,
-            tokens: path.trajectory.completionIds.count)
-    }
-
     private mutating func logEvaluation(_ paths: [EvaluatedPath], failed: Int, seconds: Double, track: Int) {
         func count(_ isMeant: (EvaluatedPath) -> Bool) -> FieldValue {
             .int(paths.reduce(0) { $0 + (isMeant($1) ? 1 : 0) })
@@ -72,6 +58,6 @@ extension CoordinatorCore {
         if failed > 0 { fields.append(.init("failed", .int(failed))) }
         fields.append(.init("eval_s", .double(seconds)))
         log(.info, scope(track), "evaluated", fields)
-        actions.append(.metric(LogEntry(.info, scope: scope(track), event: "evaluation", fields: fields)))
+        metric(scope(track), "evaluation", fields)
     }
 }

@@ -60,7 +60,7 @@ extension CoordinatorCore {
             log(
                 .warn, "run", "late-gradient",
                 [
-                    .init("worker", .text(name.text)), .init("step", .int(Int(id.step))),
+                    .init("worker", .text(name.text)), .init("step", .int(Int(id.step) + 1)),
                     .init("shard", .int(Int(id.shard))),
                 ])
             return
@@ -145,7 +145,7 @@ extension CoordinatorCore {
             .init("step_s", .double(Double(now.since(step.openedAt)) / 1_000)),
         ]
         log(.info, scope(track), step: step.step, "update", fields)
-        actions.append(.metric(LogEntry(.info, scope: scope(track), step: step.step, event: "update", fields: fields)))
+        metric(scope(track), step: step.step, "update", fields)
     }
 
     /// In shard order, so that the sums have the same bits whoever computed the shards.

@@ -35,7 +35,7 @@ extension CoordinatorCore {
         } catch {
             // The settings do not fit the prompts (a list of weights that is too short): every step would meet it again.
             log(.error, scope(track), step: step.step, "advantages-failed", [.init("reason", .text("\(error)"))])
-            end(.failed("\(scope(track)) step \(step.step): \(error)"))
+            end(.failed("\(scope(track)) step \(step.step + 1): \(error)"))
             return []
         }
     }
@@ -133,7 +133,7 @@ extension CoordinatorCore {
             fields.append(.init("reward_\(name)", .double(mean)))
         }
         log(.info, scope(track), step: step.step, "groups-closed", fields)
-        actions.append(.metric(LogEntry(.info, scope: scope(track), step: step.step, event: "groups", fields: fields)))
+        metric(scope(track), step: step.step, "groups", fields)
     }
 
     private func meanReward(of guideline: Int, in result: StepAdvantages) -> Double? {

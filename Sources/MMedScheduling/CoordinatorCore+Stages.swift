@@ -26,6 +26,7 @@ extension CoordinatorCore {
     private mutating func enterStage() {
         let stage = stage
         enteredStage = state.stage
+        enteredAt = now
         let isFresh = state.tracks.isEmpty
         if isFresh && stage.kind == .reinforce { resetMoments(for: stage) }
         tracks = stage.tracks.enumerated().map { index, track in
@@ -61,7 +62,7 @@ extension CoordinatorCore {
     }
 
     private mutating func leaveStage() {
-        log(.info, stage.name, "stage-done")
+        log(.info, stage.name, "stage-done", [.init("stage_s", .double(Double(now.since(enteredAt)) / 1_000))])
         state.stage += 1
         state.tracks = []
         tracks = []

@@ -176,7 +176,7 @@ extension CoordinatorCore {
             ])
         end(
             .failed(
-                "\(scope(place.track)) step \(id.step): gradient shard \(id.shard) failed \(shard.failures) times, last: "
+                "\(scope(place.track)) step \(id.step + 1): gradient shard \(id.shard) failed \(shard.failures) times, last: "
                     + reason))
     }
 

@@ -16,8 +16,9 @@ public struct CoordinatorCore: Sendable {
     var mergeIsUnderWay = false
     /// Set once: how the run ends.
     var ending: Outcome?
-    /// Index of the stage that `tracks` belongs to.
+    /// Index of the stage that `tracks` belongs to, and since when.
     var enteredStage: Int?
+    var enteredAt = Tick(milliseconds: 0)
     var tracks: [TrackState] = []
     var workers: [Name: WorkerState] = [:]
     /// The keys of `workers` in order.
@@ -108,11 +109,16 @@ public struct CoordinatorCore: Sendable {
     /// `dsa/pediatrics`, the scope of a track's log lines.
     func scope(_ track: Int) -> String { "\(stage.name)/\(tracks[track].plan.specialty)" }
 
+    /// A line of the log. A reader counts steps from 1, the core from 0.
     mutating func log(
         _ level: LogLevel, _ scope: String, step: Int? = nil, _ event: String, _ fields: [LogEntry.Field] = []
     ) {
         lastLine = now
-        actions.append(.log(LogEntry(level, scope: scope, step: step, event: event, fields: fields)))
+        actions.append(.log(LogEntry(level, scope: scope, step: step.map { $0 + 1 }, event: event, fields: fields)))
+    }
+
+    mutating func metric(_ scope: String, step: Int? = nil, _ event: String, _ fields: [LogEntry.Field]) {
+        actions.append(.metric(LogEntry(.info, scope: scope, step: step.map { $0 + 1 }, event: event, fields: fields)))
     }
 
     mutating func moved() { lastMovement = now }

@@ -143,7 +143,7 @@ public struct LogEntry: Hashable, Sendable {
     public var level: LogLevel
     /// `dsa/pediatrics`, or `run`.
     public var scope: String
-    /// Step of the track; nil outside of steps.
+    /// Step of the track, counted from 1; nil outside of steps.
     public var step: Int?
     /// What happened, one word with hyphens.
     public var event: String

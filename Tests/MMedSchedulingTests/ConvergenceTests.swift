@@ -61,7 +61,7 @@ import Testing
         faults.refusesOneIn = test.refusesOneIn
         for learners in [1, 2, 4] {
             for rollouts in [1, 2, 5] {
-                for seed in 0..<4 as Range<UInt64> {
+                for seed in 0..<2 as Range<UInt64> {
                     var cluster = FakeCluster(
                         plan: test.plan, seed: 100 + seed, faults: faults, rollouts: rollouts, learners: learners)
                     Self.expectSame(
@@ -76,7 +76,7 @@ import Testing
         var faults = Faults.heavy
         faults.refusesOneIn = test.refusesOneIn
         var (restarts, stops, deaths) = (0, 0, 0)
-        for seed in 1_000..<1_060 as Range<UInt64> {
+        for seed in 1_000..<1_024 as Range<UInt64> {
             var draw = Draw(seed: seed)
             let (rollouts, learners) = (draw.int(1...5), draw.int(1...4))
             var cluster = FakeCluster(
@@ -87,7 +87,7 @@ import Testing
             deaths += cluster.deaths
         }
         // The faults that this test is about did happen.
-        #expect(restarts > 20 && stops > 5 && deaths > 100, "\(restarts) restarts, \(stops) stops, \(deaths) deaths")
+        #expect(restarts > 10 && stops > 2 && deaths > 50, "\(restarts) restarts, \(stops) stops, \(deaths) deaths")
     }
 
     @Test(arguments: cases) func everyCheckpointIsAPlaceToGoOnFrom(_ test: Case) throws {
