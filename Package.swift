@@ -31,6 +31,13 @@ let rooms: [Room] = [
     Room(name: "MMedTelemetry", rooms: ["MMedCore", "MMedScheduling"], packages: [logging]),
     Room(name: "MMedCoordinator", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling"]),
     Room(name: "MMedWorker", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling"]),
+    // The root plugs real parts into the runtimes; the executables only read the command line.
+    Room(
+        name: "MMedAssembly",
+        rooms: [
+            "MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedTensor", "MMedFormats", "MMedTransport",
+            "MMedStore", "MMedEngine", "MMedMerging", "MMedConfig", "MMedTelemetry", "MMedCoordinator", "MMedWorker",
+        ]),
 ]
 
 let strict: [SwiftSetting] = [

@@ -142,4 +142,29 @@ public struct AdapterLayout: Hashable, Sendable {
             "\(shape.layerCount)x\(shape.hiddenSize)x\(shape.queryWidth)x\(shape.keyValueWidth)x\(shape.intermediateSize)"
         return "lora r=\(settings.rank) alpha=\(settings.alpha) rs=\(settings.rankStabilised) [\(targets)] \(widths)"
     }
+
+    /// Reads a signature back; nil for any other text.
+    public init?(signature: String) {
+        let words = signature.split(separator: " ", omittingEmptySubsequences: false)
+        guard words.count == 6, words[0] == "lora", words[1].hasPrefix("r="), words[2].hasPrefix("alpha="),
+            words[3].hasPrefix("rs="), words[4].hasPrefix("["), words[4].hasSuffix("]"),
+            let rank = Int(words[1].dropFirst(2)), (1...4_096).contains(rank),
+            let alpha = Double(words[2].dropFirst(6)), alpha.isFinite,
+            let rankStabilised = Bool(String(words[3].dropFirst(3)))
+        else { return nil }
+        let targets = words[4].dropFirst().dropLast().split(separator: ",").map { Projection(rawValue: String($0)) }
+        let widths = words[5].split(separator: "x").map { Int($0) }
+        guard targets.allSatisfy({ $0 != nil }), widths.count == 5,
+            widths.allSatisfy({ $0.map { (1...1_000_000).contains($0) } ?? false })
+        else { return nil }
+        let sizes = widths.compactMap { $0 }
+        self.init(
+            settings: AdapterSettings(
+                rank: rank, alpha: alpha, rankStabilised: rankStabilised, targets: targets.compactMap { $0 }),
+            shape: ModelShape(
+                layerCount: sizes[0], hiddenSize: sizes[1], queryWidth: sizes[2], keyValueWidth: sizes[3],
+                intermediateSize: sizes[4]))
+        // Only the one spelling that `signature` writes is a signature.
+        guard self.signature == signature else { return nil }
+    }
 }

@@ -31,6 +31,14 @@ public final class RunFolder: Sendable {
 
     deinit { close(lockDescriptor) }
 
+    /// True while a process holds the folder's lock.
+    public static func isOwned(path: String) -> Bool {
+        let descriptor = open(path + "/run.lock", O_RDWR | O_CLOEXEC)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        return flock(descriptor, LOCK_EX | LOCK_NB) != 0
+    }
+
     /// True when the folder holds a checkpoint to go on from.
     public var hasCheckpoint: Bool { FileManager.default.fileExists(atPath: manifestPath) }
 
@@ -47,12 +55,16 @@ public final class RunFolder: Sendable {
     }
 
     /// The bytes of a blob, their digest checked. Throws `badData` when it is missing or damaged.
-    public func blob(_ digest: Digest) throws -> [UInt8] {
-        let file = try MappedFile(path: blobPath(digest))
+    public func blob(_ digest: Digest) throws -> [UInt8] { try RunFolder.readBlob(digest, path: path) }
+
+    /// A blob of a folder that another process may own. Throws `badData` when it is missing or damaged.
+    public static func readBlob(_ digest: Digest, path: String) throws -> [UInt8] {
+        let blob = path + "/blobs/" + digest.hex
+        let file = try MappedFile(path: blob)
         let bytes = try file.bytes(at: 0, count: file.count)
         guard ContentDigest.of(bytes) == digest else {
             throw MMedError(
-                .badData, at: blobPath(digest), "the content does not have the digest of its name",
+                .badData, at: blob, "the content does not have the digest of its name",
                 mend: "restore the file from a backup, or begin the run anew")
         }
         return bytes

@@ -91,7 +91,7 @@ import Testing
                     instruction: Self.instruction)
             ))
         for (name, builder) in builders {
-            let probe = try builder.choiceProbe(optionCount: 5)
+            let probe = try builder.tokenizer.choiceProbe(optionCount: 5)
             #expect(probe.letterIds.count == 5)
             for (index, letterId) in probe.letterIds.enumerated() {
                 let letter = PromptBuilder.letter(index)
@@ -110,7 +110,7 @@ import Testing
             }
         }
         let smol = try #require(builders.last?.builder)
-        let probe = try smol.choiceProbe(optionCount: 4)
+        let probe = try smol.tokenizer.choiceProbe(optionCount: 4)
         #expect(probe.triggerIds == smol.tokenizer.encode("<answer>"))
         #expect(probe.letterIds == ["A", "B", "C", "D"].flatMap { smol.tokenizer.encode($0) })
         // With GPT-2's words the answer cut at its letter is the answer encoded whole.
@@ -133,7 +133,7 @@ import Testing
         #expect(throws: MMedError.self) {
             try PromptBuilder(tokenizer: tokenizer, chat: ChatTemplate(.chatML), instruction: "\n")
         }
-        #expect(throws: MMedError.self) { try builder.choiceProbe(optionCount: 27) }
+        #expect(throws: MMedError.self) { try builder.tokenizer.choiceProbe(optionCount: 27) }
     }
 
     @Test func templatesAreKnownByTheirMarks() throws {

@@ -86,6 +86,9 @@ public struct ChatTemplate: Hashable, Sendable {
         text.ranges(of: mark).map { text[$0.upperBound...] }
     }
 
+    /// A conversation of one user turn with the default system text, open where the model answers.
+    public func turn(user text: String) -> String { opening(system: nil) + text + closing }
+
     /// Everything before the user's own text; a nil `system` means the default.
     func opening(system: String?) -> String {
         let system = system ?? defaultSystem

@@ -17,7 +17,7 @@ public struct ChoiceProbe: Hashable, Sendable {
     }
 }
 
-extension PromptBuilder {
+extension Tokenizer {
     /// The probe for questions with so many options. Throws `badData` for other than 2 to 26 options, or when the tokenizer
     /// lacks a letter.
     public func choiceProbe(optionCount: Int) throws -> ChoiceProbe {
@@ -26,19 +26,19 @@ extension PromptBuilder {
         }
         var watches: [[Int32]] = []
         for context in ["", "</think>", "</think> ", "</think>\n", "</think>\n\n", "x", ".", "x ", "x\n", "x\n\n"] {
-            let mark = answerMark(tokenizer.encode(context + "<answer>"))
+            let mark = answerMark(encode(context + "<answer>"))
             if !watches.contains(mark) { watches.append(mark) }
         }
         return ChoiceProbe(
-            triggerIds: tokenizer.encode("<answer>"), watches: watches,
+            triggerIds: encode("<answer>"), watches: watches,
             letterIds: try (0..<optionCount).map { try letterId(PromptBuilder.letter($0)) })
     }
 
     /// The one token of an option's letter.
     func letterId(_ letter: String) throws -> Int32 {
-        let ids = tokenizer.encode(letter, parseSpecial: false)
+        let ids = encode(letter, parseSpecial: false)
         guard letter.utf8.count == 1, ("A"..."Z").contains(letter), ids.count == 1,
-            tokenizer.bytes(of: ids[0]) == Array(letter.utf8)
+            bytes(of: ids[0]) == Array(letter.utf8)
         else {
             throw MMedError(
                 .badData, "the answer \"\(letter)\" is not an option's letter that is one token",
@@ -49,7 +49,7 @@ extension PromptBuilder {
 
     /// The fewest ids at the end whose text holds `<answer>`.
     private func answerMark(_ ids: [Int32]) -> [Int32] {
-        let count = (1...max(ids.count, 1)).first { tokenizer.decode(ids.suffix($0)).contains("<answer>") }
+        let count = (1...max(ids.count, 1)).first { decode(ids.suffix($0)).contains("<answer>") }
         return ids.suffix(count ?? ids.count)
     }
 }

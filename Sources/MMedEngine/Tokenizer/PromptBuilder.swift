@@ -86,7 +86,7 @@ public struct PromptBuilder: Sendable {
         if let token = tokenizer.firstAdded(in: trace) {
             throw MMedError(.badData, "the reasoning trace holds the special token \(token), expected plain text")
         }
-        return tokenizer.encode("<think>\(trace)</think><answer>") + [try letterId(letter)]
+        return tokenizer.encode("<think>\(trace)</think><answer>") + [try tokenizer.letterId(letter)]
             + tokenizer.encode("</answer>") + [endOfTurnId]
     }
 

@@ -1,0 +1,69 @@
+import Foundation
+import MMedConfig
+import MMedCoordinator
+import MMedCore
+import MMedFormats
+import MMedMerging
+import MMedProtocol
+import MMedScheduling
+import MMedStore
+
+/// CACI behind the coordinator's port: merges, keeps the result as a blob, and writes `merged/` as a PEFT folder.
+struct ExpertMerge: MergePort {
+    let layouts: [Name: AdapterLayout]
+    let settings: MMedMerging.MergeSettings
+    let store: RunStore
+    let baseModel: String
+    let threads: Int
+    let mergedName: Name
+    private let thread = ComputeThread("mmed.merge")
+
+    init(
+        layouts: [Name: AdapterLayout], settings: MMedMerging.MergeSettings, store: RunStore, baseModel: String,
+        threads: Int, mergedName: Name
+    ) {
+        self.layouts = layouts
+        self.settings = settings
+        self.store = store
+        self.baseModel = baseModel
+        self.threads = threads
+        self.mergedName = mergedName
+    }
+
+    func merge(_ order: MergeOrder) async throws -> AdapterReference {
+        try await thread.run { try self.mergeAll(order) }
+    }
+
+    private func mergeAll(_ order: MergeOrder) throws -> AdapterReference {
+        var inputs: [MergeInput] = []
+        for input in order.inputs {
+            switch (try weights(input.supervised), try weights(input.reinforced)) {
+            case (let supervised?, let reinforced?):
+                inputs += MergeInput.specialty(input.specialty, supervised: supervised, reinforced: reinforced)
+            case (let supervised?, nil):
+                inputs.append(MergeInput(name: input.specialty, stage: .sft, adapter: supervised))
+            case (nil, let reinforced?):
+                inputs.append(MergeInput(name: input.specialty, stage: .rl, adapter: reinforced))
+            case (nil, nil): break
+            }
+        }
+        let result = try MMedMerging.merge(inputs: inputs, settings: settings, threads: threads, progress: nil)
+        let (layout, values) = (result.adapter.layout, result.adapter.values)
+        let digest = try store.put(AdapterContent.bytes(layout, values))
+        try AdapterFolder.write(to: store.folder.path + "/merged", layout: layout, values: values, baseModel: baseModel)
+        let text = result.report.text
+        try store.folder.writeWhole(Array(text.utf8), to: store.folder.path + "/merge.txt")
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
+        try store.folder.writeWhole([UInt8](try encoder.encode(result.report)), to: store.folder.path + "/merge.json")
+        return AdapterReference(name: mergedName, version: 0, digest: digest)
+    }
+
+    private func weights(_ reference: AdapterReference?) throws -> AdapterWeights? {
+        guard let reference, let layout = layouts[reference.name] else { return nil }
+        let content = try store.requireBlob(reference.digest)
+        let place = "adapter \(reference.name) v\(reference.version)"
+        return try AdapterWeights(
+            layout: layout, values: try LittleEndian.weights(content: content, layout: layout, place: place))
+    }
+}

@@ -1,0 +1,117 @@
+import Foundation
+import MMedConfig
+import MMedCore
+import Synchronization
+
+/// The workers that a cluster file places on this machine: started with the coordinator, restarted when they die, ended with it.
+final class LocalWorkers: Sendable {
+    private struct Child {
+        let name: String
+        let arguments: [String]
+        var process: Process?
+        var input: Pipe?
+        var restarts = 0
+    }
+
+    private let executable: String
+    private let logFolder: String
+    private let onEvent: @Sendable (String, String) -> Void
+    private let children: Mutex<[Child]>
+    private let isStopping = Atomic<Bool>(false)
+    /// A worker that dies more often than this is not started again: its log tells why.
+    private static let restartsMax = 5
+
+    /// `onEvent` hears the worker's name and what happened to it.
+    init(
+        cluster: ClusterConfig, executable: String, address: String, modelPath: String, logFolder: String,
+        onEvent: @escaping @Sendable (String, String) -> Void
+    ) throws {
+        self.executable = executable
+        self.logFolder = logFolder
+        self.onEvent = onEvent
+        try FileManager.default.createDirectory(atPath: logFolder, withIntermediateDirectories: true)
+        var list: [Child] = []
+        var counts: [String: Int] = [:]
+        for worker in cluster.workers where worker.host == "local" {
+            for _ in 0..<worker.count {
+                counts[worker.role.rawValue, default: 0] += 1
+                let name = "\(worker.role.rawValue)-\(counts[worker.role.rawValue] ?? 1)"
+                var arguments = [
+                    "--role", worker.role.rawValue, "--connect", address, "--name", name, "--threads",
+                    String(worker.threads), "--model", modelPath, "--exit-with-stdin",
+                ]
+                if !worker.adapters.names.isEmpty {
+                    arguments += ["--adapters", worker.adapters.names.map(\.text).joined(separator: ",")]
+                }
+                list.append(Child(name: name, arguments: arguments))
+            }
+        }
+        children = Mutex(list)
+    }
+
+    /// Starts all of them. Throws `internalError` when the program is not there.
+    func start() throws {
+        guard FileManager.default.isExecutableFile(atPath: executable) else {
+            throw MMedError(
+                .internalError, at: executable, "the worker program is not beside mmed-coord",
+                mend: "build both with `make build`")
+        }
+        let count = children.withLock { $0.count }
+        for index in 0..<count { try launch(index) }
+    }
+
+    private func launch(_ index: Int) throws {
+        let (name, arguments) = children.withLock { ($0[index].name, $0[index].arguments) }
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: executable)
+        process.arguments = arguments
+        let path = logFolder + "/\(name).log"
+        if !FileManager.default.fileExists(atPath: path) {
+            _ = FileManager.default.createFile(atPath: path, contents: nil)
+        }
+        let output = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+        try output.seekToEnd()
+        // The worker ends when this pipe closes, however this process ends.
+        let input = Pipe()
+        process.standardInput = input
+        process.standardOutput = output
+        process.standardError = output
+        process.terminationHandler = { [weak self] process in self?.ended(index, process) }
+        try process.run()
+        children.withLock {
+            $0[index].process = process
+            $0[index].input = input
+        }
+    }
+
+    private func ended(_ index: Int, _ process: Process) {
+        if isStopping.load(ordering: .acquiring) { return }
+        let (name, restarts) = children.withLock { children -> (String, Int) in
+            children[index].process = nil
+            children[index].restarts += 1
+            return (children[index].name, children[index].restarts)
+        }
+        let how = process.terminationReason == .exit ? "exit code" : "signal"
+        let why = "\(how) \(process.terminationStatus), see \(logFolder)/\(name).log"
+        guard restarts <= LocalWorkers.restartsMax else {
+            onEvent(name, "ended (\(why)); given up after \(LocalWorkers.restartsMax) restarts")
+            return
+        }
+        onEvent(name, "ended (\(why)); starting it again")
+        do { try launch(index) } catch { onEvent(name, "could not be started: \(error)") }
+    }
+
+    /// Waits for all of them to end after the coordinator has told them to; those that linger are ended.
+    func stop(within seconds: Double) {
+        isStopping.store(true, ordering: .releasing)
+        let processes = children.withLock { children -> [Process] in
+            for child in children { try? child.input?.fileHandleForWriting.close() }
+            return children.compactMap(\.process)
+        }
+        let deadline = Date(timeIntervalSinceNow: seconds)
+        for process in processes {
+            while process.isRunning && Date() < deadline { usleep(20_000) }
+            if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        }
+    }
+}

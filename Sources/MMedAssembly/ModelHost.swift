@@ -1,0 +1,65 @@
+import Foundation
+public import MMedConfig
+public import MMedCore
+import MMedEngine
+import MMedFormats
+import MMedStore
+
+/// The base model of a run: its file, digest, tokenizer and prompts. Weights are loaded only where they are computed with.
+public struct ModelHost: Sendable {
+    /// The file or folder.
+    public let path: String
+    /// SHA-256 of the file, or of the names and digests of a folder's files.
+    public let digest: Digest
+    let source: ModelSource
+    let tokenizer: Tokenizer
+
+    /// Finds the model that a cluster file (or `--model`) names and checks its digest. Throws `badData` for a missing or foreign one.
+    public init(cluster: MMedConfig.ModelConfig, override: String?) throws {
+        var named = cluster
+        if let override {
+            named.path = override
+            // What the cluster file pins is its own model; a pinned name keeps the digest of that name.
+            named.sha256 = nil
+        }
+        path = try named.resolvedPath(environment: ProcessInfo.processInfo.environment)
+        source = try ModelSource.open(path)
+        digest = try ModelHost.digest(of: source)
+        if let expected = named.expectedDigest, expected != digest {
+            throw MMedError(
+                .badData, at: path, "the model has sha256 \(digest.hex), expected \(expected.hex)",
+                mend: "remove the file and run `make setup`, or correct model.sha256 in the cluster file")
+        }
+        tokenizer = try Tokenizer(source: source)
+    }
+
+    /// Widths that adapters must fit.
+    var shape: ModelShape { source.config.shape }
+
+    /// The prompts of a run's configuration.
+    func prompts(_ prompt: PromptConfig) throws -> PromptBuilder {
+        let chat = try ChatTemplate(source: source, named: prompt.chatTemplate == "auto" ? nil : prompt.chatTemplate)
+        return try PromptBuilder(
+            tokenizer: tokenizer, chat: chat, instruction: prompt.answerInstruction, system: prompt.system)
+    }
+
+    /// Tokens that end a completion: the model's own, and the one that ends a turn.
+    func stopTokenIds() throws -> [Int32] {
+        var ids = source.config.eosIds
+        if let chat = try? ChatTemplate(source: source), let id = tokenizer.id(ofAdded: chat.endOfTurn),
+            !ids.contains(id)
+        {
+            ids.append(id)
+        }
+        return ids
+    }
+
+    private static func digest(of source: ModelSource) throws -> Digest {
+        if source.files.count == 1, let only = source.files.first { return try ContentDigest.ofFile(only) }
+        var lines = ""
+        for file in source.files.sorted() {
+            lines += "\((file as NSString).lastPathComponent) \(try ContentDigest.ofFile(file).hex)\n"
+        }
+        return ContentDigest.of(Array(lines.utf8))
+    }
+}

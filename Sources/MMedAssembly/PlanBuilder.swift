@@ -1,0 +1,251 @@
+import MMedAlgorithms
+public import MMedConfig
+import MMedCore
+import MMedEngine
+import MMedProtocol
+import MMedScheduling
+
+/// The three splits of a run's questions.
+public struct RunData: Sendable {
+    /// Learned from.
+    public let train: Dataset
+    /// For the paired judgement of GBA.
+    public let validation: Dataset
+    /// For the evaluations.
+    public let test: Dataset
+
+    /// Loads and checks the splits that a configuration names; a patient may be in one of them only.
+    public init(_ config: RunConfig) throws {
+        train = try Dataset.load(path: config.data.train, specialties: config.specialties, foreign: .leaveOut)
+        validation = try Dataset.load(path: config.data.validation, specialties: config.specialties, foreign: .leaveOut)
+        test = try Dataset.load(path: config.data.test, specialties: config.specialties, foreign: .leaveOut)
+        try Dataset.requireDisjointPatients([train, validation, test])
+    }
+}
+
+/// Decides everything a run will do, before it starts: which question is asked when, by which prompt, at which rate.
+struct PlanBuilder {
+    let config: RunConfig
+    let data: RunData
+    let prompts: PromptBuilder
+    let run: Name
+
+    func plan() throws -> RunPlan {
+        var settings = SchedulingSettings()
+        settings.slotsPerLease = config.leases.slotsPerLease
+        settings.leaseMilliseconds = UInt64(config.leases.seconds * 1_000)
+        settings.beatMilliseconds = UInt64(config.leases.beatSeconds * 1_000)
+        settings.noWorkersMilliseconds = UInt64(config.leases.noWorkersSeconds * 1_000)
+        settings.stallMilliseconds = UInt64(config.leases.stallSeconds * 1_000)
+        settings.retries = config.gba.retries
+        settings.gradientShards = config.learning.gradientShards
+        settings.microbatchTokens = config.learning.microbatchTokens
+        settings.maxLag = config.gba.maxLag
+        settings.resampleRounds = config.gba.resample.enabled ? config.gba.resample.maximumRounds : 0
+        return RunPlan(
+            run: run, seed: config.seed,
+            adapters: config.specialties.map { AdapterDescription(name: $0, settings: config.adapter.settings) },
+            advantages: config.advantages.advantageSettings, loss: config.advantages.lossSettings,
+            stages: try stages(), settings: settings)
+    }
+
+    private func stages() throws -> [StagePlan] {
+        var stages: [StagePlan] = []
+        if config.eval.stages.contains(.base) { stages.append(try evaluation("eval-base", .base)) }
+        if config.dsa.enabled {
+            stages.append(try supervision())
+            if config.eval.stages.contains(.dsa) { stages.append(try evaluation("eval-dsa", .specialty)) }
+        }
+        if config.gba.enabled {
+            if config.eval.judgeQuestions > 0 { stages.append(try judgement("judge-before")) }
+            stages.append(try reinforcement())
+            if config.eval.judgeQuestions > 0 { stages.append(try judgement("judge-after")) }
+            if config.eval.stages.contains(.gba) { stages.append(try evaluation("eval-gba", .specialty)) }
+        }
+        if config.dsa.enabled || config.gba.enabled {
+            stages.append(StagePlan(name: "merge", kind: .merge, sampling: evalSampling, tracks: []))
+            if config.eval.stages.contains(.merged) { stages.append(try evaluation("eval-merged", .merged)) }
+        }
+        return stages
+    }
+
+    // MARK: Evaluation
+
+    private var evalSampling: SamplingSettings {
+        SamplingSettings(temperature: config.eval.temperature, topK: 0, topP: 1, maxTokens: config.eval.maxTokens)
+    }
+
+    func evaluation(_ name: String, _ adapter: TrackAdapter) throws -> StagePlan {
+        let tracks = try config.specialties.map { specialty in
+            let records = data.test.records(of: specialty).prefix(config.eval.questionsPerSpecialty)
+            return TrackPlan(
+                specialty: specialty, adapter: adapter,
+                steps: [StepPlan(questions: try records.map { try evalQuestion($0, paths: config.eval.paths) })])
+        }
+        return StagePlan(name: name, kind: .evaluate, sampling: evalSampling, tracks: tracks)
+    }
+
+    private func judgement(_ name: String) throws -> StagePlan {
+        let tracks = try config.specialties.map { specialty in
+            let records = data.validation.records(of: specialty).prefix(config.eval.judgeQuestions)
+            return TrackPlan(
+                specialty: specialty, adapter: .specialty,
+                steps: [StepPlan(questions: try records.map { try evalQuestion($0, paths: config.eval.judgePaths) })])
+        }
+        return StagePlan(name: name, kind: .evaluate, sampling: evalSampling, tracks: tracks)
+    }
+
+    private func evalQuestion(_ record: QuestionRecord, paths: Int) throws -> QuestionPlan {
+        let guidelines: [Guideline] = config.eval.prompts == .all ? config.prompt.guidelines : []
+        let plain = try prompts.suffixIds(guideline: nil)
+        return QuestionPlan(
+            id: record.id, prefixIds: try prompts.prefixIds(question: record.question, options: record.options),
+            suffixIds: [plain] + (try guidelines.map { try prompts.suffixIds(guideline: $0.text) }),
+            promptNames: ["plain"] + guidelines.map(\.name.text), plainSuffixIds: plain, pathsPerPrompt: paths,
+            reward: RewardTask(
+                answerIndex: record.answerIndex, options: record.options, formatBonus: config.gba.formatBonus,
+                probeChoices: true))
+    }
+
+    // MARK: DSA
+
+    private func supervision() throws -> StagePlan {
+        let tracks = try config.specialties.map { specialty in
+            TrackPlan(specialty: specialty, adapter: .specialty, steps: try supervisedSteps(specialty))
+        }
+        return StagePlan(
+            name: "dsa", kind: .supervise,
+            sampling: SamplingSettings(temperature: 1, topK: 0, topP: 1, maxTokens: config.eval.maxTokens),
+            tracks: tracks)
+    }
+
+    private func supervisedSteps(_ specialty: Name) throws -> [StepPlan] {
+        let records = Array(data.train.examples(of: specialty).prefix(config.dsa.examplesPerSpecialty))
+        guard !records.isEmpty else {
+            throw MMedError(
+                .badData, at: data.train.path, "no record of \(specialty) has reasoning, which DSA learns from",
+                mend: "add reasoning to its records, or set dsa.enabled to false")
+        }
+        var batches: [[LearningTree]] = []
+        for epoch in 0..<config.dsa.epochs {
+            let order = shuffled(records.count, "dsa", specialty, round: epoch)
+            for start in stride(from: 0, to: order.count, by: config.dsa.examplesPerStep) {
+                let part = order[start..<min(order.count, start + config.dsa.examplesPerStep)]
+                batches.append(weighted(try part.map { try supervisedTree(records[$0], epoch: epoch) }))
+            }
+        }
+        let schedule = learningRates(config.dsa.learningRate, config.dsa.schedule, updates: batches.count)
+        return batches.enumerated().map { index, trees in
+            StepPlan(examples: trees, learningRates: [schedule.rate(update: index)])
+        }
+    }
+
+    /// A record under one guideline prompt, another in each epoch, and under the plain prompt with the trace that a hash chooses.
+    private func supervisedTree(_ record: QuestionRecord, epoch: Int) throws -> LearningTree {
+        let available = config.prompt.guidelines.filter { record.reasoning[$0.name] != nil }
+        guard !available.isEmpty else {
+            throw MMedError(
+                .badData, at: "\(data.train.path):\(record.line)", "its reasoning is for no guideline of the run",
+                mend: "name the configuration's guidelines in `reasoning`, or leave it out")
+        }
+        let hash = stableHash(Array(record.id.utf8))
+        let letter = String(record.answer)
+        let guided = available[Int((hash &+ UInt64(epoch)) % UInt64(available.count))]
+        let chosen = available[Int((hash >> 32) % UInt64(available.count))]
+        let tree = PromptTree(
+            prefixIds: try prompts.prefixIds(question: record.question, options: record.options),
+            suffixIds: [try prompts.suffixIds(guideline: guided.text), try prompts.suffixIds(guideline: nil)],
+            paths: [
+                TreePath(
+                    suffix: 0,
+                    completionIds: try prompts.completionIds(
+                        trace: record.reasoning[guided.name] ?? "", letter: letter)),
+                TreePath(
+                    suffix: 1,
+                    completionIds: try prompts.completionIds(
+                        trace: record.reasoning[chosen.name] ?? "", letter: letter)),
+            ])
+        return LearningTree(tree: tree, targets: [])
+    }
+
+    /// The mean over all completion tokens of the batch, whatever shard they fall into.
+    private func weighted(_ trees: [LearningTree]) -> [LearningTree] {
+        let tokens = trees.reduce(0) { sum, tree in sum + tree.tree.paths.reduce(0) { $0 + $1.completionIds.count } }
+        let target = PathTarget(
+            weight: supervisedTokenWeight(updateTokens: tokens), advantage: 1, rollLogprobs: [], proxLogprobs: [],
+            counts: true)
+        return trees.map { LearningTree(tree: $0.tree, targets: $0.tree.paths.map { _ in target }) }
+    }
+
+    // MARK: GBA
+
+    private func reinforcement() throws -> StagePlan {
+        let sampling = SamplingSettings(
+            temperature: config.gba.sampling.temperature, topK: config.gba.sampling.topK,
+            topP: config.gba.sampling.topP, maxTokens: config.gba.sampling.maxTokens)
+        let tracks = try config.specialties.map { specialty in
+            TrackPlan(specialty: specialty, adapter: .specialty, steps: try policySteps(specialty))
+        }
+        return StagePlan(name: "gba", kind: .reinforce, sampling: sampling, tracks: tracks)
+    }
+
+    private func policySteps(_ specialty: Name) throws -> [StepPlan] {
+        let records = data.train.records(of: specialty)
+        let perStep = config.gba.questionsPerStep
+        let spares = config.gba.resample.enabled ? perStep * config.gba.resample.maximumRounds : 0
+        let updates = config.advantages.updatesPerStep
+        let schedule = learningRates(
+            config.gba.learningRate, config.gba.schedule, updates: config.gba.steps * updates)
+        var queue: [Int] = []
+        var round = 0
+        func next(_ count: Int) throws -> [QuestionPlan] {
+            while queue.count < count {
+                queue += shuffled(records.count, "gba", specialty, round: round)
+                round += 1
+            }
+            defer { queue.removeFirst(count) }
+            return try queue.prefix(count).map { try policyQuestion(records[$0]) }
+        }
+        return try (0..<config.gba.steps).map { step in
+            StepPlan(
+                questions: try next(perStep), spares: try next(spares),
+                learningRates: (0..<updates).map { schedule.rate(update: step * updates + $0) })
+        }
+    }
+
+    private func policyQuestion(_ record: QuestionRecord) throws -> QuestionPlan {
+        QuestionPlan(
+            id: record.id, prefixIds: try prompts.prefixIds(question: record.question, options: record.options),
+            suffixIds: try config.prompt.guidelines.map { try prompts.suffixIds(guideline: $0.text) },
+            promptNames: config.prompt.guidelines.map(\.name.text),
+            plainSuffixIds: try prompts.suffixIds(guideline: nil),
+            pathsPerPrompt: config.gba.pathsPerGuideline,
+            reward: RewardTask(
+                answerIndex: record.answerIndex, options: record.options, formatBonus: config.gba.formatBonus,
+                probeChoices: false))
+    }
+
+    // MARK: Shared
+
+    private func learningRates(_ peak: Double, _ schedule: ScheduleConfig, updates: Int) -> LearningRateSchedule {
+        let decay: LearningRateSchedule.Decay =
+            switch schedule.kind {
+            case .constant: .constant
+            case .linear: .linear
+            case .cosine: .cosine
+            }
+        return LearningRateSchedule(
+            peak: peak, warmUpUpdates: schedule.warmupSteps, totalUpdates: updates, decay: decay,
+            floorFraction: schedule.finalFraction)
+    }
+
+    /// A Fisher-Yates shuffle whose draws are named by what is shuffled, the same on every machine.
+    private func shuffled(_ count: Int, _ what: String, _ specialty: Name, round: Int) -> [Int] {
+        let random = CounterRandom(key: stableHash(Array("\(config.seed)/\(what)/\(specialty)/\(round)".utf8)))
+        var order = Array(0..<count)
+        for last in stride(from: count - 1, to: 0, by: -1) {
+            order.swapAt(last, Int(random.uniform(UInt64(last)) * Double(last + 1)))
+        }
+        return order
+    }
+}

@@ -1,0 +1,96 @@
+import Foundation
+public import MMedConfig
+public import MMedCore
+import MMedEngine
+import MMedFormats
+import MMedProtocol
+public import MMedScheduling
+import MMedStore
+
+/// A run whose configuration, cluster, data and model have been read and checked against each other: nothing has begun.
+public struct PreparedRun: Sendable {
+    /// The checked configuration.
+    public let config: RunConfig
+    /// The checked cluster.
+    public let cluster: ClusterConfig
+    /// The questions.
+    public let data: RunData
+    /// The model.
+    public let host: ModelHost
+    /// Everything the run will do.
+    public let plan: RunPlan
+    /// Names the plan's inputs: a checkpoint belongs to one of them.
+    public let planDigest: Digest
+    /// The run's name.
+    public let name: Name
+
+    /// Reads and checks everything. Throws what is wrong first.
+    public init(_ options: RunOptions, name: Name) throws {
+        config = try RunConfig.load(path: options.configPath, overrides: options.overrides)
+        let place = options.clusterPath ?? "the default cluster"
+        cluster = try options.clusterPath.map { try ClusterConfig.load(path: $0) } ?? defaultCluster()
+        try cluster.check(against: config, place: place)
+        if let reason = cluster.nonLoopbackReason {
+            throw MMedError(
+                .badConfig, at: place, reason, mend: "use tcp://127.0.0.1:PORT or ipc:// and host: local for now")
+        }
+        data = try RunData(config)
+        try PreparedRun.requireQuestions(config, data)
+        host = try ModelHost(cluster: cluster.model, override: options.model)
+        self.name = name
+        let prompts = try host.prompts(config.prompt)
+        plan = try PlanBuilder(config: config, data: data, prompts: prompts, run: name).plan()
+        try PreparedRun.requireContext(plan, host.source.config.contextLength)
+        var parts = [config.resolvedYAML, host.digest.hex]
+        for path in [config.data.train, config.data.validation, config.data.test] {
+            parts.append(try ContentDigest.ofFile(path).hex)
+        }
+        planDigest = ContentDigest.of(Array(parts.joined(separator: "\n").utf8))
+    }
+
+    /// Layout of each specialty's adapter.
+    var layouts: [Name: AdapterLayout] {
+        let layout = AdapterLayout(settings: config.adapter.settings, shape: host.shape)
+        return Dictionary(uniqueKeysWithValues: config.specialties.map { ($0, layout) })
+    }
+
+    /// The initial adapters, version 0: drawn from the seed, so that they need not be stored to be had again.
+    func initialWeights(of specialty: Name, layout: AdapterLayout) -> [Float] {
+        AdapterInitialiser.weights(
+            layout: layout, seed: stableHash(Array("\(config.seed)/adapter/\(specialty)".utf8)))
+    }
+
+    private static func requireQuestions(_ config: RunConfig, _ data: RunData) throws {
+        for specialty in config.specialties {
+            let needs: [(Dataset, Bool)] = [
+                (data.train, config.dsa.enabled || config.gba.enabled), (data.test, !config.eval.stages.isEmpty),
+                (data.validation, config.gba.enabled && config.eval.judgeQuestions > 0),
+            ]
+            for (split, isNeeded) in needs where isNeeded && split.records(of: specialty).isEmpty {
+                throw MMedError(
+                    .badData, at: split.path, "there is no question of \(specialty)",
+                    mend: "add some, or remove \(specialty) from specialties")
+            }
+        }
+    }
+
+    /// Refuses a prompt that could not be finished inside the model's context.
+    private static func requireContext(_ plan: RunPlan, _ contextLength: Int) throws {
+        for stage in plan.stages {
+            for track in stage.tracks {
+                for step in track.steps {
+                    for question in step.questions {
+                        let suffix = question.suffixIds.map(\.count).max() ?? 0
+                        let total = question.prefixIds.count + suffix + stage.sampling.maxTokens
+                        guard total <= contextLength else {
+                            throw MMedError(
+                                .badData, at: "question \(question.id)",
+                                "its prompt and completion need \(total) tokens, the model has \(contextLength)",
+                                mend: "shorten the question or lower maxTokens")
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+import Foundation
+import MMedCore
+import MMedConfig
+import MMedProtocol
+import MMedScheduling
+import MMedStore
+
+/// What `start` and `check` share: options to a prepared run, and a run to an exit code.
+public struct RunLaunch: Sendable {
+    private let prepared: PreparedRun
+    private let folderPath: String
+    private let isResumed: Bool
+    private let record: LaunchRecord
+
+    /// What a resumed run must know besides its resolved configuration.
+    private struct LaunchRecord: Codable {
+        var name: String
+        var cluster: String?
+        var model: String?
+    }
+
+    /// Reads and checks everything that the options name. Throws what is wrong first; nothing has begun then.
+    public init(
+        config: String?, overrides: [String], cluster: String?, model: String?, runFolder: String?, resume: String?
+    ) throws {
+        if let resume {
+            guard config == nil, overrides.isEmpty, runFolder == nil else {
+                throw MMedError(
+                    .usage, at: "--resume", "a resumed run keeps its own configuration and folder",
+                    mend: "leave out --config, --set and --run-dir")
+            }
+            let path = resume + "/launch.json"
+            guard let data = FileManager.default.contents(atPath: path),
+                let former = try? JSONDecoder().decode(LaunchRecord.self, from: data), let name = Name(former.name)
+            else {
+                throw MMedError(
+                    .badData, at: path, "there is no run to go on with",
+                    mend: "give the folder that `mmed-coord start` printed")
+            }
+            record = LaunchRecord(name: former.name, cluster: cluster ?? former.cluster, model: model ?? former.model)
+            prepared = try PreparedRun(
+                RunOptions(
+                    configPath: resume + "/config.resolved.yaml", overrides: [], clusterPath: record.cluster,
+                    model: record.model, runFolder: resume), name: name)
+            folderPath = resume
+            isResumed = true
+            return
+        }
+        guard let config else {
+            throw MMedError(
+                .usage, at: "--config", "no configuration is named",
+                mend: "for example: --config configs/quickstart.yaml")
+        }
+        let clusterPath = cluster ?? RunLaunch.localCluster(beside: config)
+        let name = try RunLaunch.runName(config: config, folder: runFolder)
+        record = LaunchRecord(name: name.text, cluster: clusterPath.map(absolutePath), model: model.map(absoluteModel))
+        prepared = try PreparedRun(
+            RunOptions(
+                configPath: config, overrides: overrides, clusterPath: clusterPath, model: model, runFolder: runFolder),
+            name: name)
+        folderPath = runFolder ?? "runs/\(name.text)"
+        isResumed = false
+    }
+
+    /// The configuration with every key.
+    public var resolvedConfig: String { prepared.config.resolvedYAML }
+
+    /// The plan by stages, its tokens and a predicted time.
+    public var summary: String {
+        let budget = TokenBudget(prepared.plan)
+        var rows = ["stage          paths   prompt tok   drawn tok   learned tok   about"]
+        var total = 0.0
+        for stage in budget.stages {
+            let seconds = TokenBudget.seconds(stage)
+            total += seconds
+            let columns = [
+                pad(stage.name, 13), left(stage.paths, 6), left(stage.promptTokens, 12), left(stage.drawnTokens, 11),
+                left(stage.learnedTokens, 13), pad("  " + duration(seconds), 9),
+            ]
+            rows.append(columns.joined(separator: " "))
+        }
+        rows.append(
+            "predicted time: \(duration(total)) on two quiet Zen 4 cores with SmolLM2-135M; drawn tokens are half the budget of each path"
+        )
+        rows.append("model: \(prepared.host.path), sha256 \(prepared.host.digest.hex)")
+        return rows.joined(separator: "\n")
+    }
+
+    /// Runs to the end and returns the exit code.
+    public func run(say: @escaping @Sendable (String) -> Void) async throws -> Int32 {
+        let session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        try encoder.encode(record).write(to: URL(fileURLWithPath: folderPath + "/launch.json"), options: .atomic)
+        let own = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
+        let program = (Bundle.main.executableURL ?? own).deletingLastPathComponent().appendingPathComponent(
+            "mmed-worker")
+        let outcome = try await session.run(workerProgram: program.path, say: say)
+        let resume = "go on with: mmed-coord start --resume \(folderPath)"
+        switch outcome {
+        case .completed:
+            let report = try session.report()
+            say("run \(prepared.name) is complete")
+            print(report)
+            say("report: \(folderPath)/report.txt, adapters: \(folderPath)/adapters, merged: \(folderPath)/merged")
+            return 0
+        case .stopped:
+            say("stopped at the last committed step; \(resume)")
+            return 0
+        case .noWorkers(let role):
+            throw MMedError(
+                .noWorkers, at: "run \(prepared.name)", "no \(role.rawValue) worker came in time",
+                mend: "start one with mmed-worker and \(resume)")
+        case .failed(let why):
+            throw MMedError(.internalError, at: "run \(prepared.name)", why, mend: "see the workers' logs; \(resume)")
+        }
+    }
+
+    /// `cluster/local.yaml` beside the folder of the configuration, if it is there.
+    private static func localCluster(beside config: String) -> String? {
+        let folder = URL(fileURLWithPath: config).deletingLastPathComponent().deletingLastPathComponent()
+        let path = folder.appendingPathComponent("cluster/local.yaml").path
+        return FileManager.default.fileExists(atPath: path) ? path : nil
+    }
+
+    private static func runName(config: String, folder: String?) throws -> Name {
+        let stem = URL(fileURLWithPath: config).deletingPathExtension().lastPathComponent
+        let formatter = DateFormatter()
+        formatter.locale = Locale(identifier: "en_US_POSIX")
+        formatter.dateFormat = "yyyyMMdd-HHmmss"
+        let text =
+            folder.map { URL(fileURLWithPath: $0).lastPathComponent } ?? "\(stem)-\(formatter.string(from: Date()))"
+        guard let name = Name(text.lowercased()) else {
+            throw MMedError(
+                .usage, at: "--run-dir", "\"\(text)\" is no run's name",
+                mend: "use letters, digits, dots, hyphens and underscores, at most 64")
+        }
+        return name
+    }
+}
+
+private func absolutePath(_ path: String) -> String { URL(fileURLWithPath: path).path }
+
+/// A pinned name stays a name; a path must not depend on the folder a later command runs in.
+private func absoluteModel(_ model: String) -> String {
+    PinnedModel.all.contains { $0.name == model } ? model : absolutePath(model)
+}
+
+private func pad(_ text: String, _ width: Int) -> String {
+    text + String(repeating: " ", count: max(0, width - text.count))
+}
+
+private func left(_ number: Int, _ width: Int) -> String {
+    let text = String(number)
+    return String(repeating: " ", count: max(0, width - text.count)) + text
+}
+
+private func duration(_ seconds: Double) -> String {
+    let whole = Int(seconds.rounded())
+    return whole >= 60 ? "\(whole / 60) min \(whole % 60) s" : "\(whole) s"
+}

@@ -1,0 +1,102 @@
+import MMedAlgorithms
+import MMedConfig
+import MMedCore
+import MMedScheduling
+import MMedTelemetry
+
+/// The table at the end: base, DSA, GBA and merged by specialty, the reference methods, and GBA's paired judgement.
+struct RunReport {
+    let config: RunConfig
+    let data: RunData
+
+    /// The text of report.txt.
+    func text(of state: RunState) throws -> String {
+        let table = ResultTable { successes, trials in
+            let interval = wilsonInterval(successes: successes, trials: trials)
+            return MMedTelemetry.Interval(low: interval.low, high: interval.high)
+        }
+        let results = state.evaluations.filter { $0.stage.hasPrefix("eval-") }.flatMap(results)
+        var text = table.text(results: results, references: try references(), paired: paired(state.evaluations))
+        text += "\nResearch software; not medical advice.\n"
+        return text
+    }
+
+    private func results(of record: EvaluationRecord) -> [StageResult] {
+        var prompts: [String] = []
+        for path in record.paths where !prompts.contains(path.prompt) { prompts.append(path.prompt) }
+        return prompts.map { prompt in
+            let paths = record.paths.filter { $0.prompt == prompt }
+            let summary = EvaluationSummary(RunReport.items(paths))
+            var questions: [String] = []
+            for path in paths where questions.last != path.question { questions.append(path.question) }
+            return StageResult(
+                stage: String(record.stage.dropFirst("eval-".count)), specialty: record.specialty, prompt: prompt,
+                questions: summary.choice?.count ?? questions.count, strict: summary.strict.correct,
+                lenient: summary.lenient.correct, choice: summary.choice?.correct ?? 0,
+                unparsed: paths.reduce(0) { $0 + ($1.parsed == nil ? 1 : 0) },
+                balancedAccuracy: summary.balancedAccuracy, samples: paths.count)
+        }
+    }
+
+    /// Classes are option texts: the letters of an answer differ from record to record.
+    private static func items(_ paths: [EvaluatedPath]) -> [EvaluationItem] {
+        var classes: [String] = []
+        for path in paths { classes += [path.answer, path.parsed, path.lenient, path.choice].compactMap { $0 } }
+        classes = Array(Set(classes)).sorted()
+        let index = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
+        return paths.map { path in
+            EvaluationItem(
+                truth: index[path.answer] ?? 0, strict: path.parsed.flatMap { index[$0] },
+                lenient: path.lenient.flatMap { index[$0] }, choice: path.choice.flatMap { index[$0] })
+        }
+    }
+
+    private func references() throws -> [ReferenceResult] {
+        guard !config.data.reference.isEmpty else { return [] }
+        let answers = try ReferenceAnswers.load(path: config.data.reference)
+        return config.specialties.map { specialty in
+            let records = Array(data.test.records(of: specialty).prefix(config.eval.questionsPerSpecialty))
+            let truths = records.map { $0.options[$0.answerIndex] }
+            let classes = Array(Set(truths)).sorted()
+            let numbers = truths.map { truth in classes.firstIndex(of: truth) ?? 0 }
+            return ReferenceResult(
+                specialty: specialty, majority: majorityBaseline(truths: numbers),
+                logisticRegression: answers.correct(of: records).map { Double($0) / Double(max(1, records.count)) })
+        }
+    }
+
+    /// Mean reward of each validation question before and after, paired by question.
+    private func paired(_ evaluations: [EvaluationRecord]) -> [PairedResult] {
+        config.specialties.compactMap { specialty in
+            guard let before = evaluations.first(where: { $0.stage == "judge-before" && $0.specialty == specialty }),
+                let after = evaluations.first(where: { $0.stage == "judge-after" && $0.specialty == specialty })
+            else { return nil }
+            let (first, second) = (RunReport.meanRewards(before), RunReport.meanRewards(after))
+            let shared = first.filter { pair in second.contains { $0.question == pair.question } }
+            let later = shared.compactMap { pair in second.first { $0.question == pair.question }?.reward }
+            guard shared.count > 1,
+                let difference = try? pairedDifference(
+                    before: shared.map(\.reward), after: later, seed: config.seed)
+            else { return nil }
+            return PairedResult(
+                specialty: specialty, before: shared.reduce(0) { $0 + $1.reward } / Double(shared.count),
+                after: later.reduce(0, +) / Double(later.count), difference: difference.mean,
+                interval: MMedTelemetry.Interval(
+                    low: difference.bootstrapInterval.low, high: difference.bootstrapInterval.high),
+                pairs: shared.count)
+        }
+    }
+
+    private static func meanRewards(_ record: EvaluationRecord) -> [(question: String, reward: Double)] {
+        var sums: [(question: String, reward: Double, count: Int)] = []
+        for path in record.paths {
+            if let last = sums.last, last.question == path.question {
+                sums[sums.count - 1].reward += path.reward
+                sums[sums.count - 1].count += 1
+            } else {
+                sums.append((path.question, path.reward, 1))
+            }
+        }
+        return sums.map { ($0.question, $0.reward / Double($0.count)) }
+    }
+}

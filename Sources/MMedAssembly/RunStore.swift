@@ -1,0 +1,90 @@
+import MMedCoordinator
+import MMedCore
+import MMedFormats
+import MMedProtocol
+import MMedScheduling
+import MMedStore
+import Synchronization
+
+/// The run folder behind the coordinator's port: blobs with a small cache, checkpoints, and the adapters that users take away.
+final class RunStore: StorePort {
+    let folder: RunFolder
+    private let planDigest: Digest
+    private let layouts: [Name: AdapterLayout]
+    private let baseModel: String
+
+    private struct Cache {
+        /// Newest last; workers pull the newest versions in chunks.
+        var blobs: [(digest: Digest, bytes: [UInt8])] = []
+        /// Digests put since the start, newest last: some may not be in a checkpoint yet.
+        var recent: [Digest] = []
+        var exported = Set<String>()
+    }
+    private let cache = Mutex(Cache())
+    private let blobsCached = 12
+    private let recentKept = 32
+
+    init(folder: RunFolder, planDigest: Digest, layouts: [Name: AdapterLayout], baseModel: String) {
+        self.folder = folder
+        self.planDigest = planDigest
+        self.layouts = layouts
+        self.baseModel = baseModel
+    }
+
+    /// Writes bytes durably under their digest.
+    func put(_ bytes: [UInt8]) throws -> Digest {
+        let digest = try folder.putBlob(bytes)
+        remember(digest, bytes, isNew: true)
+        return digest
+    }
+
+    func requireBlob(_ digest: Digest) throws -> [UInt8] {
+        if let bytes = cached(digest) { return bytes }
+        let bytes = try folder.blob(digest)
+        remember(digest, bytes, isNew: false)
+        return bytes
+    }
+
+    func blob(_ digest: Digest) -> [UInt8]? { try? requireBlob(digest) }
+
+    func digest(of bytes: [UInt8]) -> Digest { ContentDigest.of(bytes) }
+
+    func save(_ state: RunState) throws {
+        try export(state)
+        try folder.saveCheckpoint(state, planDigest: planDigest)
+        var kept = Set(state.heads.map(\.reference.digest))
+        kept.formUnion(state.heads.compactMap(\.momentsDigest))
+        kept.formUnion(state.stageHeads.map(\.reference.digest))
+        if let merged = state.merged { kept.insert(merged.digest) }
+        kept.formUnion(cache.withLock { $0.recent })
+        folder.keepOnly(kept)
+    }
+
+    /// Adapters that a finished stage left, as PEFT folders: `adapters/<specialty>/v<N>`.
+    private func export(_ state: RunState) throws {
+        for head in state.stageHeads {
+            let relative = "adapters/\(head.reference.name)/v\(head.reference.version)"
+            guard let layout = layouts[head.reference.name], cache.withLock({ $0.exported.insert(relative).inserted })
+            else { continue }
+            let weights = try LittleEndian.weights(
+                content: try requireBlob(head.reference.digest), layout: layout, place: relative)
+            try AdapterFolder.write(
+                to: folder.path + "/" + relative, layout: layout, values: weights, baseModel: baseModel)
+        }
+    }
+
+    private func cached(_ digest: Digest) -> [UInt8]? {
+        cache.withLock { cache in cache.blobs.last { $0.digest == digest }?.bytes }
+    }
+
+    private func remember(_ digest: Digest, _ bytes: [UInt8], isNew: Bool) {
+        cache.withLock { cache in
+            cache.blobs.removeAll { $0.digest == digest }
+            cache.blobs.append((digest, bytes))
+            if cache.blobs.count > blobsCached { cache.blobs.removeFirst() }
+            guard isNew else { return }
+            cache.recent.append(digest)
+            if cache.recent.count > recentKept { cache.recent.removeFirst() }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+import Dispatch
+import Foundation
+
+/// SIGINT and SIGTERM as calls: the first asks for an end in good order, a second ends the process at once.
+final class StopSignals: Sendable {
+    // Proof: written once in `init`; `cancel` is the only later call, and Dispatch allows it from any thread.
+    nonisolated(unsafe) private let sources: [any DispatchSourceSignal]
+
+    init(onFirst: @escaping @Sendable () -> Void) {
+        let count = SignalCount()
+        sources = [SIGINT, SIGTERM].map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: count.queue)
+            source.setEventHandler {
+                if count.next() == 1 { onFirst() } else { _exit(130) }
+            }
+            source.resume()
+            return source
+        }
+    }
+
+    func cancel() { for source in sources { source.cancel() } }
+}
+
+private final class SignalCount: Sendable {
+    let queue = DispatchQueue(label: "mmed.signals")
+    // Proof: read and written only on `queue`, which is serial.
+    nonisolated(unsafe) private var count = 0
+
+    func next() -> Int {
+        count += 1
+        return count
+    }
+}

@@ -1,0 +1,29 @@
+import Foundation
+public import MMedCore
+import MMedFormats
+import MMedProtocol
+import MMedScheduling
+import MMedStore
+
+/// The `export` command: an adapter of a run as a PEFT folder.
+public enum ExportTool {
+    /// Writes an adapter (`name` of a specialty, or `merged`) at its newest committed version and returns what was written.
+    public static func run(folder: String, name: Name, output: String) throws -> String {
+        let state = try RunFolder.loadCheckpoint(path: folder).state
+        var references = state.heads.map(\.reference)
+        if let merged = state.merged { references.append(merged) }
+        guard let reference = references.last(where: { $0.name == name }) else {
+            let known = references.map(\.name.text).joined(separator: ", ")
+            throw MMedError(.badData, at: folder, "it has no adapter \(name)", mend: "use one of: \(known)")
+        }
+        let content = try RunFolder.readBlob(reference.digest, path: folder)
+        let head = String(decoding: content.prefix(4_096).prefix { $0 != 0x0A }, as: UTF8.self)
+        guard let layout = AdapterLayout(signature: head) else {
+            throw MMedError(.badData, at: folder, "the blob of \(name) is no adapter", mend: "restore the run folder")
+        }
+        let place = "\(folder): \(name) v\(reference.version)"
+        let weights = try LittleEndian.weights(content: content, layout: layout, place: place)
+        try AdapterFolder.write(to: output, layout: layout, values: weights)
+        return "\(name) v\(reference.version) (\(reference.digest.short)) is in \(output)"
+    }
+}

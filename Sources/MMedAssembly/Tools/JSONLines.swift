@@ -1,0 +1,51 @@
+import Foundation
+import MMedCore
+
+/// JSON lines in and out: how the comparing commands talk to another implementation.
+public enum JSONLines {
+    /// Every non-empty line of a file (`-` is standard input) decoded. Throws `badData` naming the line.
+    public static func read<Record: Decodable>(_ path: String, as type: Record.Type) throws -> [Record] {
+        let data: Data
+        if path == "-" {
+            data = FileHandle.standardInput.readDataToEndOfFile()
+        } else if let contents = FileManager.default.contents(atPath: path) {
+            data = contents
+        } else {
+            throw MMedError(
+                .badData, at: path, "cannot be read", mend: "give a file of JSON lines, or - for standard input")
+        }
+        var records: [Record] = []
+        let lines = String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+        for (index, line) in lines.enumerated() where !line.allSatisfy(\.isWhitespace) {
+            do {
+                records.append(try JSONDecoder().decode(type, from: Data(line.utf8)))
+            } catch {
+                throw MMedError(
+                    .badData, at: "\(path):\(index + 1)", JSONLines.reason(error),
+                    mend: "see `--help` for the form of a line")
+            }
+        }
+        guard !records.isEmpty else {
+            throw MMedError(.badData, at: path, "there is no line", mend: "give at least one JSON object, one a line")
+        }
+        return records
+    }
+
+    /// One record as a line, keys sorted.
+    public static func line(_ record: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(record), as: UTF8.self)
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        guard let error = error as? DecodingError else { return "\(error)" }
+        switch error {
+        case .keyNotFound(let key, _): return "the key \(key.stringValue) is missing"
+        case .typeMismatch(_, let context), .valueNotFound(_, let context):
+            return "\(context.codingPath.map(\.stringValue).joined(separator: ".")): \(context.debugDescription)"
+        case .dataCorrupted(let context): return "it is not JSON of the expected form (\(context.debugDescription))"
+        @unknown default: return "it cannot be read"
+        }
+    }
+}

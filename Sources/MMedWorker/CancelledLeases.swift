@@ -1,0 +1,12 @@
+import MMedCore
+import MMedProtocol
+import Synchronization
+
+/// Leases whose work should stop; the engine asks from its own thread.
+final class CancelledLeases: Sendable {
+    private let leases = Mutex<Set<LeaseID>>([])
+
+    func insert(_ lease: LeaseID) { leases.withLock { _ = $0.insert(lease) } }
+    func remove(_ lease: LeaseID) { leases.withLock { _ = $0.remove(lease) } }
+    func contains(_ lease: LeaseID) -> Bool { leases.withLock { $0.contains(lease) } }
+}

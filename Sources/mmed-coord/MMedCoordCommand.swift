@@ -1,0 +1,47 @@
+import ArgumentParser
+import Foundation
+import MMedCore
+
+/// `mmed-coord`: the coordinator and its tools.
+@main
+struct MMedCoordCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mmed-coord",
+        abstract: "Train specialty LoRA experts of one language model and merge them: DSA, GBA, CACI, with eval.",
+        discussion: """
+            Example:
+              mmed-coord start --config configs/quickstart.yaml
+
+            Exit codes: 0 done, 64 usage, 65 bad data, 69 no workers, 70 internal, 75 try again, 78 bad config.
+            """,
+        subcommands: [
+            StartCommand.self, CheckCommand.self, StatusCommand.self, MergeCommand.self, EvalCommand.self,
+            ExportCommand.self, ScoreCommand.self, SampleCommand.self, AdvantagesCommand.self, BenchCommand.self,
+            TinyModelCommand.self,
+        ])
+}
+
+/// Prints an error as one line and ends with its exit code.
+func reporting<Value>(_ body: () async throws -> Value) async throws -> Value {
+    do {
+        return try await body()
+    } catch let error as MMedError {
+        FileHandle.standardError.write(Data("mmed-coord: \(error)\n".utf8))
+        throw ExitCode(error.kind.rawValue)
+    }
+}
+
+/// The options that name a run.
+struct RunArguments: ParsableArguments {
+    @Option(help: "The run's configuration file.")
+    var config: String?
+
+    @Option(help: "The cluster file [cluster/local.yaml, else one rollout worker and one learner here].")
+    var cluster: String?
+
+    @Option(help: "A model file, folder or pinned name instead of the cluster file's.")
+    var model: String?
+
+    @Option(help: ArgumentHelp("Override a key of the configuration; may be repeated.", valueName: "path.to.key=value"))
+    var set: [String] = []
+}

@@ -1,0 +1,64 @@
+import ArgumentParser
+import Foundation
+import MMedAssembly
+import MMedCore
+
+struct StartCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "start",
+        abstract: "Run the whole plan, or go on with one that was stopped.",
+        discussion: """
+            Examples:
+              mmed-coord start --config configs/quickstart.yaml
+              mmed-coord start --config configs/quickstart.yaml --set gba.steps=5 --run-dir runs/five
+              mmed-coord start --resume runs/five
+            """)
+
+    @OptionGroup var arguments: RunArguments
+
+    @Option(help: "The run's folder [runs/<configuration>-<time>].")
+    var runDir: String?
+
+    @Option(help: "Go on with the run in this folder from its last committed step.")
+    var resume: String?
+
+    @Flag(help: "Check everything and print the plan; start nothing.")
+    var dryRun = false
+
+    func run() async throws {
+        try await reporting {
+            let launch = try RunLaunch(
+                config: arguments.config, overrides: arguments.set, cluster: arguments.cluster, model: arguments.model,
+                runFolder: runDir, resume: resume)
+            if dryRun {
+                print(launch.summary)
+                return
+            }
+            let code = try await launch.run { text in FileHandle.standardError.write(Data((text + "\n").utf8)) }
+            if code != 0 { throw ExitCode(code) }
+        }
+    }
+}
+
+struct CheckCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract:
+            "Validate a configuration with its data, model and cluster; print the resolved configuration, the token budget and a predicted time.",
+        discussion: """
+            Example:
+              mmed-coord check --config configs/full.yaml --set dsa.epochs=3
+            """)
+
+    @OptionGroup var arguments: RunArguments
+
+    func run() async throws {
+        try await reporting {
+            let launch = try RunLaunch(
+                config: arguments.config, overrides: arguments.set, cluster: arguments.cluster, model: arguments.model,
+                runFolder: nil, resume: nil)
+            print(launch.resolvedConfig)
+            print(launch.summary)
+        }
+    }
+}

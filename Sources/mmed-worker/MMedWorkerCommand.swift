@@ -1,0 +1,79 @@
+import ArgumentParser
+import Foundation
+import MMedAssembly
+import MMedCore
+import MMedProtocol
+
+/// `mmed-worker`: one pair of hands of a run.
+@main
+struct MMedWorkerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mmed-worker",
+        abstract: "Join a run: sample rollouts, or compute gradients and apply updates.",
+        discussion: """
+            A worker may join and leave at any time; what it had leased goes to another.
+            SIGINT or SIGTERM finishes what it holds and leaves; a second one leaves at once.
+
+            Example:
+              mmed-worker --role rollout --connect tcp://127.0.0.1:5555 --threads 2
+
+            Exit codes: 0 the run is over or the worker was asked to leave, 64 usage, 65 bad model or data,
+            78 the coordinator refuses the worker.
+            """)
+
+    @Option(
+        help: "What it does: rollout or learner.",
+        transform: { text in
+            guard let role = WorkerRole(rawValue: text) else {
+                throw ValidationError("\"\(text)\" is no role, expected rollout or learner")
+            }
+            return role
+        })
+    var role: WorkerRole
+
+    @Option(help: "The coordinator's address, tcp://127.0.0.1:PORT or ipc://PATH.")
+    var connect: String
+
+    @Option(help: "Its name among the workers [made of role, host and process id].")
+    var name: String?
+
+    @Option(help: "Compute threads.")
+    var threads = 2
+
+    @Option(help: "Model file, folder or pinned name [the pinned model in MMED_CACHE].")
+    var model: String?
+
+    @Option(help: "Adapters a learner holds, separated by commas [all].")
+    var adapters: String?
+
+    @Option(help: "Paths sampled at once.")
+    var paths = 32
+
+    @Flag(help: .hidden)
+    var exitWithStdin = false
+
+    func run() async throws {
+        do {
+            try await WorkerSession.run(try options())
+        } catch let error as MMedError {
+            FileHandle.standardError.write(Data("mmed-worker: \(error)\n".utf8))
+            throw ExitCode(error.kind.rawValue)
+        }
+    }
+
+    private func options() throws(MMedError) -> WorkerOptions {
+        var names: [Name] = []
+        for text in (adapters ?? "").split(separator: ",") {
+            guard let name = Name(String(text)) else {
+                throw MMedError(.usage, at: "--adapters", "\"\(text)\" is no adapter's name", mend: "see the run's log")
+            }
+            names.append(name)
+        }
+        guard (1...256).contains(threads), (1...1_024).contains(paths) else {
+            throw MMedError(.usage, at: "--threads, --paths", "expected 1 to 256 threads and 1 to 1024 paths")
+        }
+        return WorkerOptions(
+            role: role, address: connect, name: name, threads: threads, model: model, adapters: names,
+            exitsWithInput: exitWithStdin, concurrentPaths: paths)
+    }
+}
