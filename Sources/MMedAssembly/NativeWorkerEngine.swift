@@ -22,22 +22,21 @@ final class NativeWorkerEngine: WorkerEngine {
     let pool: ComputePool
     let thread = ComputeThread("mmed.engine")
     let tokens = Atomic<UInt64>(0)
-    /// By digest; a path under way keeps the version it began with, so a few versions live at once.
+    /// Most recently used last.
     private let replicas = Mutex<[Replica]>([])
-    /// Versions kept: every adapter's newest, its frozen reference, and one that paths may still be sampled with.
-    private let replicasMax: Int
+    /// Versions kept of each adapter: the newest, its frozen reference, and one that paths may still be sampled with.
+    private static let versionsKept = 3
     // Proof: both are used only inside `thread.run`, whose queue is serial.
     nonisolated(unsafe) private let learner: Learner
     // Proof: as above.
     nonisolated(unsafe) let sampler: Sampler
 
     /// Loads the model's weights.
-    init(host: ModelHost, threads: Int, concurrentPaths: Int, adapterCount: Int = 8) throws {
+    init(host: ModelHost, threads: Int, concurrentPaths: Int) throws {
         self.host = host
         model = try LanguageModel(source: host.source)
         pool = ComputePool(threads: threads)
         stopTokenIds = try host.stopTokenIds()
-        replicasMax = 4 * adapterCount
         learner = Learner(model: model, pool: pool)
         sampler = Sampler(model: model, pool: pool, limits: Sampler.Limits(concurrentPaths: concurrentPaths))
     }
@@ -45,7 +44,12 @@ final class NativeWorkerEngine: WorkerEngine {
     var progress: UInt64 { tokens.load(ordering: .relaxed) }
 
     func replica(_ reference: AdapterReference) -> Replica? {
-        replicas.withLock { all in all.last { $0.reference == reference } }
+        replicas.withLock { all in
+            guard let index = all.lastIndex(where: { $0.reference == reference }) else { return nil }
+            let found = all.remove(at: index)
+            all.append(found)
+            return found
+        }
     }
 
     func require(_ reference: AdapterReference) throws -> Adapter {
@@ -58,8 +62,16 @@ final class NativeWorkerEngine: WorkerEngine {
     func keep(_ replica: Replica) {
         replicas.withLock { all in
             all.removeAll { $0.reference == replica.reference }
+            // Only the newest version is updated, so only it needs moments.
+            for index in all.indices
+            where all[index].reference.name == replica.reference.name
+                && all[index].reference.version < replica.reference.version
+            {
+                all[index].moments = nil
+            }
             all.append(replica)
-            if all.count > replicasMax { all.removeFirst(all.count - replicasMax) }
+            let same = all.indices.filter { all[$0].reference.name == replica.reference.name }
+            if same.count > NativeWorkerEngine.versionsKept, let oldest = same.first { all.remove(at: oldest) }
         }
     }
 
