@@ -56,13 +56,22 @@ struct RunReport {
         let answers = try ReferenceAnswers.load(path: config.data.reference)
         return config.specialties.map { specialty in
             let records = Array(data.test.records(of: specialty).prefix(config.eval.questionsPerSpecialty))
-            let truths = records.map { $0.options[$0.answerIndex] }
-            let classes = Array(Set(truths)).sorted()
-            let numbers = truths.map { truth in classes.firstIndex(of: truth) ?? 0 }
             return ReferenceResult(
-                specialty: specialty, majority: majorityBaseline(truths: numbers),
+                specialty: specialty, majority: RunReport.majority(records),
                 logisticRegression: answers.correct(of: records).map { Double($0) / Double(max(1, records.count)) })
         }
+    }
+
+    /// The accuracy of always naming the most frequent answer of each kind of question (the same options, in any order).
+    private static func majority(_ records: [QuestionRecord]) -> Double {
+        let kinds = Dictionary(grouping: records) { $0.options.sorted() }
+        var correct = 0.0
+        for kind in kinds.values {
+            let truths = kind.map { $0.options[$0.answerIndex] }
+            let classes = Array(Set(truths)).sorted()
+            correct += majorityBaseline(truths: truths.map { classes.firstIndex(of: $0) ?? 0 }) * Double(kind.count)
+        }
+        return records.isEmpty ? 0 : correct / Double(records.count)
     }
 
     /// Mean reward of each validation question before and after, paired by question.

@@ -44,7 +44,7 @@ public struct ResultTable: Sendable {
     }
 
     private func referenceBlock(_ references: [ReferenceResult]) -> String {
-        var rows = [["specialty", "majority", "logistic regression (balanced)"]]
+        var rows = [["specialty", "majority", "logistic regression"]]
         for reference in references {
             rows.append([
                 reference.specialty.text, fixed(reference.majority * 100, 1),

@@ -61,7 +61,7 @@ public struct ReferenceResult: Equatable, Sendable {
     public var specialty: Name
     /// Accuracy of always naming the most frequent class.
     public var majority: Double
-    /// Balanced accuracy of logistic regression on the same features; nil where it was not fitted.
+    /// Accuracy of logistic regression on the same questions; nil where it was not fitted.
     public var logisticRegression: Double?
 
     /// The figures of one specialty.

@@ -82,9 +82,9 @@ import Testing
                 beta       base   plain   10    0.0 [0.0, 10.0]       0.0     50.0  50.0 [40.0, 60.0]     100.0
 
                 Reference methods on the same test questions, in percent.
-                specialty  majority  logistic regression (balanced)
-                ---------  --------  ------------------------------
-                alpha          50.0                               -
+                specialty  majority  logistic regression
+                ---------  --------  -------------------
+                alpha          50.0                    -
 
                 Mean reward of the same validation questions before and after GBA.
                 specialty  questions  before  after        difference [95 %]
