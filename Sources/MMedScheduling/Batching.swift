@@ -4,6 +4,28 @@ import MMedCore
 /// Cuts the trees of an update into shards, and each shard into microbatches, by token counts alone: the same trees give
 /// the same lists whatever workers there are, so a gradient's bits do not depend on them.
 public enum Batching {
+    /// Bytes of tokens and numbers in one lease at most: half of what a message carries.
+    static let leaseBytes = Limits.payloadBytes / 2
+
+    /// Bytes that a question adds to a rollout lease, its slots included.
+    static func leaseBytes(of question: QuestionPlan) -> Int {
+        let tokens = question.suffixIds.reduce(question.prefixIds.count) { $0 + $1.count }
+        let options = question.reward.options.reduce(0) { $0 + $1.utf8.count }
+        return 4 * tokens + options + 64 * question.suffixIds.count * question.pathsPerPrompt + 256
+    }
+
+    /// Shards of an update: `count`, or more where so few would not fit into their messages. It follows from the trees
+    /// alone, like the shards themselves.
+    public static func shardCount(of trees: [LearningTree], atLeast count: Int) -> Int {
+        var bytes = 0
+        for tree in trees {
+            bytes += 4 * tree.tree.tokenCount + 64 * tree.targets.count
+            for target in tree.targets { bytes += 4 * (target.rollLogprobs.count + target.proxLogprobs.count) }
+        }
+        // A shard ends within a piece of its equal part, and pieces of a cut tree repeat their prefix: hence the half.
+        return max(count, (bytes + leaseBytes / 2 - 1) / (leaseBytes / 2))
+    }
+
     /// `shards` lists at most, none empty, of microbatches of at most `microbatchTokens` tokens; trees keep their order.
     /// A tree above the budget is split between its paths (the pieces repeat what they share); one path alone may exceed it.
     public static func shards(

@@ -39,8 +39,9 @@ extension CoordinatorCore {
             return true
         }
         guard !isDraining else { return false }
+        let trees = step.updates[update]
         let shards = Batching.shards(
-            of: step.updates[update], count: plan.settings.gradientShards,
+            of: trees, count: Batching.shardCount(of: trees, atLeast: plan.settings.gradientShards),
             microbatchTokens: plan.settings.microbatchTokens)
         tracks[track].steps[0].phase = .learning(update: update)
         tracks[track].steps[0].shards = shards.enumerated().map { index, microbatches in

@@ -78,6 +78,7 @@ extension CoordinatorCore {
     private func pickSlots() -> [SlotPlace] {
         let limit = fairShare()
         var taken: [SlotPlace] = []
+        var bytes = 0
         let order = tracks.indices.sorted { left, right in
             let (a, b) = (tracks[left].progress.committedSteps, tracks[right].progress.committedSteps)
             return a == b ? left < right : a < b
@@ -87,7 +88,10 @@ extension CoordinatorCore {
                 let open = tracks[track].steps[step]
                 for question in open.firstOpen..<open.slots.count where open.openPerQuestion[question] > 0 {
                     // A question is cut only when it is larger than a whole lease: its prefix is computed once a lease.
-                    if !taken.isEmpty && taken.count + open.openPerQuestion[question] > limit { return taken }
+                    bytes += Batching.leaseBytes(of: open.questions[question])
+                    let fits =
+                        taken.count + open.openPerQuestion[question] <= limit && bytes <= Batching.leaseBytes
+                    if !taken.isEmpty && !fits { return taken }
                     for slot in open.slots[question].indices where open.slots[question][slot].status.isOpen {
                         taken.append(SlotPlace(track: track, step: step, question: question, slot: slot))
                         if taken.count == limit { return taken }

@@ -8,11 +8,12 @@ extension CoordinatorCore {
 
     mutating func join(_ hello: Hello) {
         if var known = workers[hello.name], known.hello == hello {
-            // The same process on a new connection: it keeps its leases, names them in its next beat, and says its
-            // credits again.
+            // The same process on a new connection: it keeps its leases, names them in its beats, and says its credits
+            // again.
             known.credits = 0
             known.lastHeard = now
             known.unconfirmed = known.leases
+            known.confirmsBy = now + plan.settings.leaseMilliseconds / 4
             workers[hello.name] = known
             log(
                 .info, "run", "worker-reconnected",
@@ -64,8 +65,11 @@ extension CoordinatorCore {
         guard var worker = workers[name] else { return }
         worker.lastHeard = now
         worker.phase = beat.phase
-        let lost = worker.unconfirmed.filter { !beat.leases.contains($0) && leases[$0] != nil }
-        worker.unconfirmed = []
+        var lost: [LeaseID] = []
+        if !worker.unconfirmed.isEmpty && worker.confirmsBy <= now {
+            lost = worker.unconfirmed.filter { !beat.leases.contains($0) && leases[$0] != nil }
+            worker.unconfirmed = []
+        }
         // A beat renews leases only while the worker computes: a hung engine loses them, a slow one does not.
         if beat.progress > worker.progress {
             worker.progress = beat.progress
@@ -91,7 +95,7 @@ extension CoordinatorCore {
         worker.strikes += 1
         worker.restsUntil = now + plan.settings.leaseMilliseconds
         workers[name] = worker
-        if worker.strikes > plan.settings.retries {
+        if worker.strikes > max(3, plan.settings.retries) {
             dismiss(name, reason: "it failed \(worker.strikes) times in a row")
         }
     }

@@ -130,7 +130,8 @@ public struct SchedulingSettings: Hashable, Sendable {
     public var noWorkersMilliseconds: UInt64 = 120_000
     /// Milliseconds without movement until the log says who waits on whom.
     public var stallMilliseconds: UInt64 = 10_000
-    /// Times a slot or shard is leased again after a failure; a worker that fails more often in a row is dismissed.
+    /// Times a slot or shard is leased again after a failure; a worker that fails more often in a row (and more than 3
+    /// times) is dismissed.
     public var retries = 3
     /// Fixed lists of microbatches that an update is cut into.
     public var gradientShards = 4

@@ -179,8 +179,10 @@ struct WorkerState {
     var lastHeard: Tick
     var phase = WorkerPhase.idle
     var progress: UInt64 = 0
-    /// Leases granted on an earlier connection, which the next beat must name or they were lost on the way.
+    /// Leases granted on an earlier connection: those that a beat does not name from `confirmsBy` on were lost on the way.
+    /// Until then the worker may still be sending their results again.
     var unconfirmed: [LeaseID] = []
+    var confirmsBy = Tick(milliseconds: 0)
     /// Failures since its last good result.
     var strikes = 0
     /// After a failure others go first until then.

@@ -95,4 +95,43 @@ import Testing
         #expect(pieces[1].tree.suffixIds == [[3], [5]])
         #expect(paths(pieces) == paths([tree]))
     }
+
+    /// What an update takes must fit into its messages, whatever number of shards is set.
+    @Test func largeUpdatesGetMoreShards() {
+        let target = PathTarget(
+            weight: 1, advantage: 1, rollLogprobs: [Float](repeating: -1, count: 1_000),
+            proxLogprobs: [Float](repeating: -1, count: 1_000), counts: true)
+        let trees = (0..<64).map { number in
+            LearningTree(
+                tree: PromptTree(
+                    prefixIds: [1, 2, 3], suffixIds: [[4]],
+                    paths: (0..<16).map { _ in
+                        TreePath(suffix: 0, completionIds: [Int32](repeating: Int32(number), count: 1_000))
+                    }), targets: [PathTarget](repeating: target, count: 16))
+        }
+        let count = Batching.shardCount(of: trees, atLeast: 4)
+        let shards = Batching.shards(of: trees, count: count, microbatchTokens: 4_096)
+        for shard in shards {
+            let paths = shard.reduce(0) { $0 + $1.reduce(0) { $0 + $1.targets.count } }
+            #expect(paths * 12_100 < Limits.payloadBytes * 3 / 4, "\(paths) paths")
+        }
+        #expect(shards.count > 4)
+        #expect(Batching.shardCount(of: Array(trees.prefix(1)), atLeast: 4) == 4)
+    }
+
+    /// Long prompts make small leases: a lease is one message.
+    @Test func leasesOfLongPromptsFitTheirMessage() {
+        var stage = Plans.evaluate("eval-base", .base, steps: 1)
+        stage.tracks = [stage.tracks[0]]
+        stage.tracks[0].steps[0].questions = (0..<64).map { number in
+            var question = Plans.question("q\(number)", prompts: 1, paths: 1)
+            question.prefixIds = [Int32](repeating: 1, count: 30_000)
+            return question
+        }
+        var script = Script(Plans.only([stage]) { $0.slotsPerLease = 1_024 })
+        script.join("r", .rollout, credits: 60)
+        #expect(script.rollouts.count > 2)
+        for lease in script.rollouts { #expect(lease.questions.count * 120_300 < Limits.payloadBytes) }
+        #expect(script.rollouts.flatMap { $0.questions.flatMap(\.slots) }.count == 64)
+    }
 }

@@ -150,9 +150,7 @@ import Testing
         var paths = script.paths(of: script.rollouts[0])
         paths[0].reward = .nan
         script.tell(.trajectories(Name("r")!, script.rollouts[0].lease, script.judged(paths)))
-        // A worker that fails once too often is gone; another does the rest.
-        script.join("s", .rollout, credits: 3)
-        for lease in script.rollouts.dropFirst(3) { script.sample("s", lease) }
+        for lease in script.rollouts.dropFirst() { script.sample("r", lease) }
         let line = script.entries.first { $0.event == "groups-closed" }
         #expect(line?.fields.contains(.init("discarded_questions", .int(1))) == true, "\(script.text)")
         #expect(line?.fields.contains(.init("failed", .int(1))) == true)

@@ -99,16 +99,23 @@ import Testing
     }
 
     @Test func theSameProcessKeepsItsLeasesAndNamesThem() {
-        var script = Script(plan { $0.slotsPerLease = 2 })
+        var script = Script(
+            plan {
+                $0.slotsPerLease = 2
+                $0.silentBeats = 20
+            })
         let hello = script.join("r", .rollout, credits: 2)
         let (kept, lost) = (script.rollouts[0].lease, script.rollouts[1].lease)
         script.tell(.joined(hello))
         #expect(script.core.leases.count == 2)
         #expect(script.core.workers[rollout]?.credits == 0)
         script.tell(.beat(rollout, Beat(phase: .sampling, progress: 1, leases: [kept])))
+        // Results of the other may still be on their second way.
+        #expect(script.core.leases.keys.sorted() == [kept, lost])
+        script.wait(15)
+        script.tell(.beat(rollout, Beat(phase: .sampling, progress: 2, leases: [kept])))
         #expect(script.core.leases.keys.sorted() == [kept])
         #expect(script.core.tracks[0].steps[0].slots.joined().allSatisfy { $0.failures == 0 })
-        _ = lost
         script.tell(.ready(rollout, credits: 5))
         for lease in script.rollouts where lease.lease != lost { script.sample("r", lease) }
         #expect(script.outcome == .completed)
