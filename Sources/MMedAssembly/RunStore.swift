@@ -56,6 +56,8 @@ final class RunStore: StorePort {
         kept.formUnion(state.heads.compactMap(\.momentsDigest))
         kept.formUnion(state.stageHeads.map(\.reference.digest))
         if let merged = state.merged { kept.insert(merged.digest) }
+        // Frozen references of the divergence, and versions that a lagging step is still sampled with.
+        for track in state.tracks { kept.formUnion((track.recent + [track.start].compactMap { $0 }).map(\.digest)) }
         kept.formUnion(cache.withLock { $0.recent })
         folder.keepOnly(kept)
     }

@@ -35,6 +35,8 @@ struct TrackRecord: Codable {
     var committedSteps: Int
     var noise: Double
     var spread: Double
+    var start: ReferenceRecord?
+    var recent: [ReferenceRecord]
 }
 
 struct StageHeadRecord: Codable {
@@ -73,7 +75,9 @@ struct StateRecord: Codable {
     init(_ state: RunState) {
         stage = state.stage
         tracks = state.tracks.map {
-            TrackRecord(committedSteps: $0.committedSteps, noise: $0.blend.noise, spread: $0.blend.spread)
+            TrackRecord(
+                committedSteps: $0.committedSteps, noise: $0.blend.noise, spread: $0.blend.spread,
+                start: $0.start.map { ReferenceRecord($0) }, recent: $0.recent.map { ReferenceRecord($0) })
         }
         heads = state.heads.map {
             HeadRecord(
@@ -105,9 +109,10 @@ struct StateRecord: Codable {
                     optimizerSteps: head.optimizerSteps)
             })
         state.stage = stage
-        state.tracks = tracks.map {
+        state.tracks = try tracks.map {
             TrackProgress(
-                committedSteps: $0.committedSteps, blend: BlendState(noise: $0.noise, spread: $0.spread))
+                committedSteps: $0.committedSteps, blend: BlendState(noise: $0.noise, spread: $0.spread),
+                start: try $0.start?.value(place), recent: try $0.recent.map { try $0.value(place) })
         }
         state.stageHeads = try stageHeads.map { StageHead(stage: $0.stage, reference: try $0.adapter.value(place)) }
         state.merged = try merged?.value(place)

@@ -23,6 +23,8 @@ private func sampleState() throws -> RunState {
     var state = RunState(heads: [AdapterHead(reference: reference, momentsDigest: digest, optimizerSteps: 7)])
     state.stage = 3
     state.tracks = [TrackProgress(committedSteps: 2, blend: BlendState(noise: 0.1 + 0.2, spread: 1.0 / 3))]
+    state.tracks[0].start = reference
+    state.tracks[0].recent = [reference]
     state.stageHeads = [StageHead(stage: "dsa", reference: reference)]
     state.merged = reference
     state.evaluations = [
