@@ -101,6 +101,9 @@ final class LocalWorkers: Sendable {
         do { try launch(index) } catch { onEvent(name, "could not be started: \(error)") }
     }
 
+    /// From now on a worker that ends is not started again: a draining coordinator lets its workers go.
+    func letGo() { isStopping.store(true, ordering: .releasing) }
+
     /// Waits for all of them to end after the coordinator has told them to; those that linger are ended.
     func stop(within seconds: Double) {
         isStopping.store(true, ordering: .releasing)

@@ -70,7 +70,7 @@ actor ReferenceOptimizer: OptimizerPort {
             for index in sum.indices { sum[index] += part[index] }
         }
         let norm = UpdateMath.globalNorm(sum)
-        guard norm.isFinite else { throw MMedError(.badData, at: "gradient", "its norm is \(norm)") }
+        guard norm.isFinite else { throw NonFiniteUpdate("the gradient's norm is \(norm)") }
         let count = order.base.optimizerSteps + 1
         let numbers = UpdateNumbers(
             learningRate: order.learningRate, beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon,
@@ -80,7 +80,7 @@ actor ReferenceOptimizer: OptimizerPort {
             clipFactor: Double(UpdateMath.clipFactor(norm: norm, limit: settings.gradientClipNorm)))
         try state.apply(gradient: sum, step: AdamWNumbers.step(numbers), pool: pool)
         guard state.weights.allSatisfy(\.isFinite) else {
-            throw MMedError(.badData, at: "adapter \(order.base.reference.name)", "the update made it non-finite")
+            throw NonFiniteUpdate("it would make adapter \(order.base.reference.name) non-finite")
         }
         let weightsDigest = try store.put(AdapterContent.bytes(layout, state.weights))
         let momentsDigest = try store.put(

@@ -97,6 +97,7 @@ public struct RunSession: Sendable {
         let signals = StopSignals {
             telemetry.clear()
             say("stopping: finishing what is leased, then committing (again Ctrl-C: stop at once, to the last step)")
+            workers.letGo()
             Task { await coordinator.drain() }
         }
         defer { signals.cancel() }

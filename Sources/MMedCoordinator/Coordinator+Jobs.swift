@@ -13,8 +13,8 @@ extension Coordinator {
             do {
                 let applied = try await optimizer.apply(order, gradients: parts)
                 await self?.finished(order, applied)
-            } catch let error as MMedError where error.kind == .badData {
-                await self?.refused(order, "\(error)")
+            } catch let error as NonFiniteUpdate {
+                await self?.refused(order, error.description)
             } catch {
                 await self?.failed(error)
             }

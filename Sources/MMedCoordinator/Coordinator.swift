@@ -1,26 +1,34 @@
-import MMedAlgorithms
 public import MMedCore
 public import MMedProtocol
 public import MMedScheduling
 
 /// Feeds what happens into the core, performs its actions in their order, and reports their completion back.
 public actor Coordinator {
-    private let endpoint: any CoordinatorEndpoint
+    let endpoint: any CoordinatorEndpoint
     let ports: CoordinatorPorts
-    private let handshake: Handshake
+    let handshake: Handshake
     var core: CoordinatorCore
-    private var peers: [PeerID: Name] = [:]
-    private var connections: [Name: PeerID] = [:]
+    var peers: [PeerID: Name] = [:]
+    var connections: [Name: PeerID] = [:]
+    /// When a connection without a name was last asked for one: a stranger may have sent a thousand messages.
+    var asked: [PeerID: Tick] = [:]
+    /// The void gradient lease that a worker was last told of, so that a gradient's many chunks get one answer.
+    var toldVoid: [Name: LeaseID] = [:]
     var gradients = GradientIntake()
     /// Summed gradients that learners may still pull, newest last.
     var recentGradients: [(digest: Digest, bytes: [UInt8])] = []
     private var outcome: Outcome?
     var failure: (any Error)?
+    private var isDraining = false
     private let clock = ContinuousClock()
     private let start: ContinuousClock.Instant
     /// Work outside of the actor that reports back with an event.
     let jobs: AsyncStream<@Sendable () async -> Void>.Continuation
     private let jobStream: AsyncStream<@Sendable () async -> Void>
+    /// The grain of the core's clock: leases and waits are judged by it. A longer one than the beats' would look like a pause.
+    private let tickMilliseconds: UInt64
+    /// A stranger is asked who it is once in this time.
+    private let askMilliseconds: UInt64 = 1_000
 
     /// A coordinator of a plan, from a state whose epoch is already on the disk.
     public init(
@@ -30,11 +38,13 @@ public actor Coordinator {
         self.endpoint = endpoint
         self.ports = ports
         handshake = Handshake(modelDigest: modelDigest, adapters: plan.adapters.map(\.name))
+        tickMilliseconds = min(100, max(1, plan.settings.beatMilliseconds))
         start = clock.now
         (jobStream, jobs) = AsyncStream.makeStream()
     }
 
-    /// Runs until the core finishes; throws what a port threw when the run cannot go on.
+    /// Runs until the core finishes; throws what a port threw when the run cannot go on, `internalError` when the wire
+    /// closes before the end, and `CancellationError` when its task is cancelled.
     public func run() async throws -> Outcome {
         feed(.tick)
         await withTaskGroup(of: Void.self) { group in
@@ -43,16 +53,22 @@ public actor Coordinator {
             group.addTask { await self.work() }
             await group.next()
             group.cancelAll()
+            // An update or a merge under way is finished: it writes what a resumed run may use.
             jobs.finish()
         }
         for peer in connections.values.sorted() { endpoint.send(.end(reason: endReason), to: peer) }
         await endpoint.close()
         if let failure { throw failure }
-        return outcome ?? .stopped
+        if let outcome { return outcome }
+        try Task.checkCancellation()
+        throw MMedError(
+            .internalError, at: "the wire", "it closed before the run was over",
+            mend: "resume the run: it goes on from the last committed step")
     }
 
     /// Asks for a stop in good order: what is leased is finished and committed first.
     public func drain() {
+        isDraining = true
         feed(.drain)
         for peer in connections.values.sorted() { endpoint.send(.drain, to: peer) }
     }
@@ -65,7 +81,7 @@ public actor Coordinator {
         }
     }
 
-    private var isOver: Bool { outcome != nil || failure != nil }
+    var isOver: Bool { outcome != nil || failure != nil }
 
     // MARK: Sources of events
 
@@ -78,146 +94,97 @@ public actor Coordinator {
 
     private func beat() async {
         while !Task.isCancelled, !isOver {
-            // The tick of the core's clock: leases and waits are judged at this grain.
-            try? await clock.sleep(for: .milliseconds(100))
+            try? await clock.sleep(for: .milliseconds(tickMilliseconds))
             feed(.tick)
+            pruneGradients()
+            let now = now()
+            asked = asked.filter { now.since($0.value) < askMilliseconds }
         }
     }
 
+    /// Forgets the beginnings of gradients that will have no end.
+    func pruneGradients() { gradients.prune { core.awaits($0, under: $1, from: $2) } }
+
     private func work() async {
-        await withTaskGroup(of: Void.self) { group in
+        await withDiscardingTaskGroup { group in
             for await job in jobStream { group.addTask { await job() } }
         }
         // Only a cancelled run comes here; the other tasks end it.
     }
 
-    // MARK: Messages
+    // MARK: Sessions
 
-    private func take(_ inbound: InboundFromWorkers) {
+    /// Says who comes and goes; `work` in `Coordinator+Messages.swift`.
+    func take(_ inbound: InboundFromWorkers) {
         switch inbound {
-        case .message(let peer, let message): take(message, from: peer)
+        case .message(let peer, .hello(let hello)): greet(hello, peer)
+        case .message(let peer, let message):
+            if let name = peers[peer] { take(message, from: name, peer) } else { ask(peer) }
         case .malformed(let peer, let reason):
             warn("malformed-message", peers[peer], [.init("reason", .text(reason))])
         case .otherVersion(let peer, let major, let minor):
+            let theirs = "\(major).\(minor)"
             let own = "\(WireVersion.major).\(WireVersion.minor)"
             endpoint.send(
                 .refused(
-                    reason: "you speak wire version \(major).\(minor), this run \(own)",
+                    reason: "you speak wire version \(theirs), this run \(own)",
                     mend: "run mmed-worker and mmed-coord of the same release"), to: peer)
-            warn(
-                "other-version", peers[peer], [.init("theirs", .text("\(major).\(minor)")), .init("ours", .text(own))])
+            warn("other-version", peers[peer], [.init("theirs", .text(theirs)), .init("ours", .text(own))])
         case .unreachable(let peer):
-            guard let name = peers.removeValue(forKey: peer), connections[name] == peer else { return }
-            connections[name] = nil
-            feed(.left(name, reason: "its connection is gone"))
+            asked[peer] = nil
+            if let name = release(peer) { feed(.left(name, reason: "its connection is gone")) }
         }
     }
 
-    private func take(_ message: WorkerMessage, from peer: PeerID) {
-        if case .hello(let hello) = message {
-            greet(hello, peer)
-            return
-        }
-        guard let name = peers[peer] else {
-            endpoint.send(.introduceYourself, to: peer)
-            return
-        }
-        switch message {
-        case .hello: break
-        case .ready(let credits): feed(.ready(name, credits: credits))
-        case .trajectories(let lease, let paths): judge(paths, of: lease, from: name)
-        case .gradientChunk(let chunk): take(chunk, from: name, peer)
-        case .leaseFailed(let lease, let reason): feed(.leaseFailed(name, lease, reason: reason))
-        case .updateApplied(let reference): feed(.replica(name, reference))
-        case .blobRequest(let digest, let offset): serve(digest, offset, to: peer)
-        case .beat(let beat): feed(.beat(name, beat))
-        case .goodbye(let reason):
-            peers[peer] = nil
-            connections[name] = nil
-            feed(.left(name, reason: reason))
-        }
+    /// Asks a stranger who it is. What it sent before the answer reaches it needs no further question.
+    private func ask(_ peer: PeerID) {
+        let now = now()
+        if let last = asked[peer], now.since(last) < askMilliseconds { return }
+        asked[peer] = now
+        endpoint.send(.introduceYourself, to: peer)
     }
 
     private func greet(_ hello: Hello, _ peer: PeerID) {
+        asked[peer] = nil
         let holder = connections[hello.name] != nil ? core.hello(of: hello.name) : nil
         switch handshake.judge(hello, holder: holder) {
         case .refuse(let reason, let mend):
             endpoint.send(.refused(reason: reason, mend: mend), to: peer)
             warn("worker-refused", hello.name, [.init("reason", .text(reason)), .init("mend", .text(mend))])
         case .accept:
-            if let former = connections[hello.name] { peers[former] = nil }
+            if peers[peer] != hello.name, let former = release(peer) {
+                feed(.left(former, reason: "its connection says that it is \(hello.name)"))
+            }
+            if let former = connections[hello.name], former != peer {
+                peers[former] = nil
+                if let holder, holder.instance != hello.instance {
+                    // Left alone, it would introduce itself again and take the name back, for ever.
+                    endpoint.send(.end(reason: "another process has taken the name \(hello.name)"), to: former)
+                }
+            }
             peers[peer] = hello.name
             connections[hello.name] = peer
+            toldVoid[hello.name] = nil
+            let settings = core.plan.settings
             endpoint.send(
                 .welcome(
                     Welcome(
-                        run: core.plan.run, seed: core.plan.seed,
-                        beatMilliseconds: Int(core.plan.settings.beatMilliseconds), adapters: core.plan.adapters)),
-                to: peer)
+                        run: core.plan.run, seed: core.plan.seed, beatMilliseconds: Int(settings.beatMilliseconds),
+                        adapters: core.plan.adapters)), to: peer)
             feed(.joined(hello))
+            if isDraining { endpoint.send(.drain, to: peer) }
         }
     }
 
-    private func judge(_ paths: [Trajectory], of lease: LeaseID, from name: Name) {
-        var judged: [JudgedTrajectory] = []
-        for path in paths {
-            guard let task = core.rewardTask(of: path.slot) else {
-                // The step is over; an empty verdict lets the core answer that the path came too late.
-                judged.append(JudgedTrajectory(trajectory: path, parts: .lateArrival))
-                continue
-            }
-            do {
-                let parts = try ports.reward.judge(path, task: task)
-                if parts.total != path.reward {
-                    warn(
-                        "reward-differs", name,
-                        [
-                            .init("slot", .text(path.slot.description)), .init("theirs", .double(path.reward)),
-                            .init("ours", .double(parts.total)),
-                        ])
-                }
-                judged.append(JudgedTrajectory(trajectory: path, parts: parts))
-            } catch {
-                warn("path-unreadable", name, [.init("reason", .text("\(error)"))])
-            }
-        }
-        feed(.trajectories(name, lease, judged))
+    /// Takes a connection off the books; the worker's name when it was the one the worker is reached by.
+    func release(_ peer: PeerID) -> Name? {
+        guard let name = peers.removeValue(forKey: peer), connections[name] == peer else { return nil }
+        connections[name] = nil
+        toldVoid[name] = nil
+        return name
     }
 
-    private func take(_ chunk: GradientChunk, from name: Name, _ peer: PeerID) {
-        guard let adapter = core.adapterName(of: chunk.shard),
-            let expected = ports.optimizer.gradientBytes(of: adapter)
-        else { return }
-        switch gradients.take(chunk, expectedBytes: expected) {
-        case .partial(let bytes): endpoint.send(.gradientReceived(chunk.lease, bytes: bytes), to: peer)
-        case .refused(let reason): feed(.leaseFailed(name, chunk.lease, reason: reason))
-        case .whole(let bytes):
-            guard ports.store.digest(of: bytes) == chunk.digest else {
-                feed(.leaseFailed(name, chunk.lease, reason: "the gradient does not have the digest that came with it"))
-                return
-            }
-            guard ports.optimizer.isFinite(bytes) else {
-                feed(.leaseFailed(name, chunk.lease, reason: "the gradient is not finite"))
-                return
-            }
-            gradients.hold(bytes, of: chunk.shard)
-            endpoint.send(.gradientReceived(chunk.lease, bytes: bytes.count), to: peer)
-            feed(.gradient(name, chunk.lease, chunk.shard, chunk.statistics))
-        }
-    }
-
-    private func serve(_ digest: Digest, _ offset: Int, to peer: PeerID) {
-        let bytes = recentGradients.last { $0.digest == digest }?.bytes ?? ports.store.blob(digest)
-        guard let bytes, offset >= 0, offset < bytes.count else {
-            endpoint.send(.blobMissing(digest), to: peer)
-            return
-        }
-        let end = min(bytes.count, offset + Limits.blobChunkBytes)
-        endpoint.send(
-            .blobChunk(digest, offset: offset, totalBytes: bytes.count, bytes: Array(bytes[offset..<end])), to: peer)
-    }
-
-    private func warn(_ event: String, _ name: Name?, _ fields: [LogEntry.Field]) {
+    func warn(_ event: String, _ name: Name?, _ fields: [LogEntry.Field]) {
         let who = LogEntry.Field("worker", .text(name?.text ?? "unknown"))
         ports.telemetry.log(LogEntry(.warn, scope: "run", event: event, fields: [who] + fields))
     }
@@ -236,6 +203,7 @@ public actor Coordinator {
     }
 
     private func perform(_ action: Action) {
+        // After a write that failed nothing may rest on it.
         guard failure == nil else { return }
         switch action {
         case .send(let name, let message):
@@ -250,8 +218,7 @@ public actor Coordinator {
         case .merge(let order): merge(order)
         case .forgetGradient(let shard): gradients.forget(shard)
         case .dismiss(let name, let reason):
-            guard let peer = connections.removeValue(forKey: name) else { return }
-            peers[peer] = nil
+            guard let peer = connections[name], release(peer) != nil else { return }
             endpoint.send(.end(reason: reason), to: peer)
         case .log(let entry): ports.telemetry.log(entry)
         case .metric(let entry): ports.telemetry.metric(entry)

@@ -25,10 +25,8 @@ struct Handshake {
                 mend: "give the worker the run's model with --model, or remove the wrong file from MMED_CACHE")
         }
         if let foreign = hello.adapters.first(where: { !adapters.contains($0) }) {
-            let known = adapters.map(\.text).joined(separator: ", ")
             return .refuse(
-                reason: "it holds adapter \(foreign), which this run does not have",
-                mend: "use one of: \(known)")
+                reason: "it holds adapter \(foreign), which this run does not have", mend: "use \(known)")
         }
         if let holder, holder.instance != hello.instance, holder.role != hello.role {
             return .refuse(
@@ -36,5 +34,11 @@ struct Handshake {
                 mend: "give each worker a name of its own with --name")
         }
         return .accept
+    }
+
+    /// What `--adapters` may name; a long list must still fit into a message.
+    private var known: String {
+        let shown = adapters.prefix(8).map(\.text).joined(separator: ", ")
+        return adapters.count > 8 ? "one of: \(shown) and \(adapters.count - 8) more" : "one of: \(shown)"
     }
 }

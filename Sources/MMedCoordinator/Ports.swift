@@ -17,10 +17,20 @@ public struct AppliedUpdate: Sendable {
     }
 }
 
+/// A sum of gradients, or what it would make of the weights, is not finite: the update is skipped and the run goes on.
+/// Every other error of an optimizer ends the run.
+public struct NonFiniteUpdate: Error, Equatable, CustomStringConvertible {
+    /// What is not finite.
+    public let description: String
+
+    /// Says what is not finite.
+    public init(_ description: String) { self.description = description }
+}
+
 /// The reference copy of every adapter and its optimizer.
 public protocol OptimizerPort: Sendable {
     /// Sums the shards' gradients (little-endian fp32) in the order given, clips, applies AdamW and writes the result durably.
-    /// Throws when the sum or the result is not finite; then nothing has changed.
+    /// Throws `NonFiniteUpdate` when the sum or the result is not finite; then nothing has changed.
     func apply(_ order: UpdateOrder, gradients: [[UInt8]]) async throws -> AppliedUpdate
     /// Bytes of a gradient of this adapter.
     func gradientBytes(of adapter: Name) -> Int?

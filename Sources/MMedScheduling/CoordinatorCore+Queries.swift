@@ -24,6 +24,9 @@ extension CoordinatorCore {
         return true
     }
 
+    /// True while the worker holds the lease.
+    public func isLive(_ lease: LeaseID, of name: Name) -> Bool { leases[lease]?.worker == name }
+
     /// Live learners that hold an adapter, in name order.
     public func learners(of adapter: Name) -> [Name] {
         workerNames.filter { workers[$0]?.hello.role == .learner && workers[$0]?.holds(adapter) == true }

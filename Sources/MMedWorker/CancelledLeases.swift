@@ -9,4 +9,5 @@ final class CancelledLeases: Sendable {
     func insert(_ lease: LeaseID) { leases.withLock { _ = $0.insert(lease) } }
     func remove(_ lease: LeaseID) { leases.withLock { _ = $0.remove(lease) } }
     func contains(_ lease: LeaseID) -> Bool { leases.withLock { $0.contains(lease) } }
+    var isEmpty: Bool { leases.withLock { $0.isEmpty } }
 }

@@ -3,30 +3,69 @@ import MMedProtocol
 
 // What a worker does with its leases.
 extension Worker {
+    func perform(_ assignment: Assignment) async {
+        switch assignment {
+        case .rollout(let lease):
+            await finish(lease.lease, lease.durationMilliseconds) { try await self.sample(lease) }
+        case .gradient(let lease):
+            await finish(lease.lease, lease.durationMilliseconds) { try await self.differentiate(lease) }
+        case .update(let update):
+            do { try await follow(update) } catch {
+                if !isOver { log.line("an update could not be followed: \(error)") }
+            }
+        }
+    }
+
+    private func finish(_ lease: LeaseID, _ milliseconds: Int, _ body: () async throws -> Void) async {
+        if !cancelled.contains(lease) {
+            current = Current(lease: lease, patience: milliseconds, progress: engine.progress, since: clock.now)
+            do {
+                try await body()
+            } catch {
+                // A revoked lease has nobody to tell.
+                if !isOver && !cancelled.contains(lease) {
+                    log.line("lease \(lease.fence) failed: \(error)")
+                    await endpoint.send(.leaseFailed(lease, reason: boundedReason("\(error)")))
+                }
+            }
+            current = nil
+        }
+        held.removeAll { $0 == lease }
+        cancelled.remove(lease)
+        // On a new connection the credits are said by `settle`.
+        if standing == .joined && !isDraining && !isOver { await endpoint.send(.ready(credits: 1)) }
+        leaveIfDrained()
+    }
+
+    // MARK: Blobs
+
     /// Pulls a version's weights unless the engine holds them.
-    func ensure(_ adapter: AdapterReference?) async throws {
+    private func ensure(_ adapter: AdapterReference?) async throws {
         guard let adapter, !engine.holds(adapter) else { return }
         phase = .loading
         try engine.load(adapter, content: try await pull(adapter.digest))
     }
 
     /// The bytes of a blob, their digest checked.
-    func pull(_ digest: Digest) async throws -> [UInt8] {
-        let bytes: [UInt8]? = await withCheckedContinuation { waiter in
-            let offsets = puller.begin(digest, waiter)
-            guard !offsets.isEmpty else { return }
-            Task { for offset in offsets { await endpoint.send(.blobRequest(digest, offset: offset)) } }
+    private func pull(_ digest: Digest) async throws -> [UInt8] {
+        await send(puller.begin(digest))
+        let place = "blob \(digest.short)"
+        let outcome = await withCheckedContinuation { puller.wait(for: digest, $0) }
+        switch outcome {
+        case .whole(let bytes):
+            guard digestOf(bytes) == digest else {
+                throw MMedError(.badData, at: place, "its bytes do not have this digest")
+            }
+            return bytes
+        case .missing: throw MMedError(.tryAgain, at: place, "the coordinator does not hold it any more")
+        case .contradiction: throw MMedError(.badData, at: place, "its pieces do not fit together")
+        case .abandoned: throw MMedError(.tryAgain, at: place, "the worker leaves")
         }
-        guard let bytes else {
-            throw MMedError(.tryAgain, at: "blob \(digest.short)", "the coordinator does not hold it any more")
-        }
-        guard digestOf(bytes) == digest else {
-            throw MMedError(.badData, at: "blob \(digest.short)", "its bytes do not have this digest")
-        }
-        return bytes
     }
 
-    func sample(_ lease: RolloutLease) async throws {
+    // MARK: Sampling
+
+    private func sample(_ lease: RolloutLease) async throws {
         guard let welcome else { return }
         for question in lease.questions { try await ensure(question.adapter) }
         phase = .sampling
@@ -38,43 +77,56 @@ extension Worker {
                 lease, seed: welcome.seed, isCancelled: { cancelled.contains(lease.lease) },
                 onFinished: { continuation.yield($0) })
         }()
+        var count = 0
         for await path in finished {
+            count += 1
+            if cancelled.contains(lease.lease) { continue }
             unrecorded[lease.lease, default: [:]][path.slot] = path
             await endpoint.send(.trajectories(lease.lease, [path]))
         }
         try await sampling
+        let asked = lease.questions.reduce(0) { $0 + $1.slots.count }
+        if count < asked { throw MMedError(.internalError, "the engine returned \(count) of \(asked) paths") }
     }
 
-    func differentiate(_ lease: GradientLease) async throws {
+    // MARK: Learning
+
+    private func differentiate(_ lease: GradientLease) async throws {
         for adapter in [lease.adapter, lease.reference, lease.prox] { try await ensure(adapter) }
         phase = .differentiating
         let cancelled = cancelled
         let gradient = try await engine.differentiate(lease, isCancelled: { cancelled.contains(lease.lease) })
-        var chunks: [GradientChunk] = []
-        var offset = 0
-        while offset < gradient.bytes.count {
-            let end = min(gradient.bytes.count, offset + Limits.gradientChunkBytes)
-            chunks.append(
-                GradientChunk(
-                    lease: lease.lease, shard: lease.shard, offset: offset, totalBytes: gradient.bytes.count,
-                    digest: gradient.digest, bytes: Array(gradient.bytes[offset..<end]),
-                    statistics: gradient.statistics))
-            offset = end
+        if cancelled.contains(lease.lease) { return }
+        unreceived[lease.lease] = OutgoingGradient(lease: lease.lease, shard: lease.shard, gradient: gradient)
+        await sendGradient(lease.lease)
+    }
+
+    /// Sends the chunks that are left. A new introduction stops it: the chunks begin anew when it is answered.
+    func sendGradient(_ lease: LeaseID) async {
+        guard unreceived[lease]?.isSending == false else { return }
+        unreceived[lease]?.isSending = true
+        while standing != .introducing, !isOver, let chunk = unreceived[lease]?.nextChunk() {
+            await endpoint.send(.gradientChunk(chunk))
         }
-        unreceived[lease.lease] = chunks
-        for chunk in chunks { await endpoint.send(.gradientChunk(chunk)) }
+        unreceived[lease]?.isSending = false
     }
 
     /// Applies a committed update to the replica, or pulls the state it made.
-    func follow(_ update: UpdateAnnouncement) async throws {
+    private func follow(_ update: UpdateAnnouncement) async throws {
         // A learner that never touched this adapter pulls it when a lease asks for it.
         guard engine.holds(update.base) || engine.holds(update.result) else { return }
         phase = .updating
         if engine.canApply(update) {
-            let reached = try await engine.apply(update, gradient: try await pull(update.gradientDigest))
-            await endpoint.send(.updateApplied(reached))
-            if reached.digest == update.result.digest { return }
-            log.line("this replica of \(update.result.name) v\(update.result.version) differs; pulling the right one")
+            do {
+                let reached = try await engine.apply(update, gradient: try await pull(update.gradientDigest))
+                await endpoint.send(.updateApplied(reached))
+                if reached.digest == update.result.digest { return }
+                log.line(
+                    "this replica of \(update.result.name) v\(update.result.version) differs; pulling the right one")
+            } catch {
+                if isOver { throw error }
+                log.line("the gradient of an update cannot be applied, pulling what it made: \(error)")
+            }
         }
         try engine.load(update.result, content: try await pull(update.result.digest))
         try engine.loadMoments(update.result, content: try await pull(update.momentsDigest))

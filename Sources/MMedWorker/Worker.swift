@@ -4,26 +4,24 @@ public import MMedProtocol
 /// A worker process's life: it introduces itself, takes leases, computes, and returns results until it is told to end.
 /// Results stay here until the coordinator has them, so a cut connection loses nothing.
 public actor Worker {
-    let endpoint: any WorkerEndpoint
-    let engine: any WorkerEngine
-    let log: any WorkerLog
-    let digestOf: @Sendable ([UInt8]) -> Digest
-    private let hello: Hello
-    private let clock = ContinuousClock()
-    /// Leases held at once: one computed, one waiting, so that the engine never idles for a round trip.
-    private let leasesHeldMax = 2
+    /// Waits of the runtime itself; tests shorten them.
+    struct Timing: Sendable {
+        /// Between looks at an introduction that has no answer yet.
+        var introduction = Duration.seconds(1)
+        /// For the goodbye when the wire is full, and then for the engine to hear that it should stop.
+        var farewell = Duration.seconds(1), engineStop = Duration.seconds(5)
+        /// Looks and beats that may pass without news before something is said again.
+        var patience = 5
+    }
 
-    var welcome: Welcome?
-    var phase = WorkerPhase.idle
-    var held: [LeaseID] = []
-    let cancelled = CancelledLeases()
-    var puller = BlobPuller()
-    var unrecorded: [LeaseID: [SlotID: Trajectory]] = [:]
-    var unreceived: [LeaseID: [GradientChunk]] = [:]
-    private var isDraining = false
-    private var ending: Ending?
-    private let queue: AsyncStream<Assignment>
-    private let assignments: AsyncStream<Assignment>.Continuation
+    /// How the worker stands with the coordinator.
+    enum Standing {
+        /// Its introduction has no answer yet; nothing that depends on order is sent.
+        case introducing
+        /// It was welcomed, and sends again what is not acknowledged.
+        case resending
+        case joined
+    }
 
     enum Assignment: Sendable {
         case rollout(RolloutLease)
@@ -31,42 +29,89 @@ public actor Worker {
         case update(UpdateAnnouncement)
     }
 
-    private enum Ending {
+    enum Ending {
         case ended(String)
         case failed(MMedError)
     }
+
+    /// The lease that the engine computes.
+    struct Current {
+        let lease: LeaseID
+        /// Milliseconds that the engine may go on without progress after the lease was revoked.
+        let patience: Int
+        var progress: UInt64
+        var since: ContinuousClock.Instant
+    }
+
+    let endpoint: any WorkerEndpoint
+    let engine: any WorkerEngine
+    let log: any WorkerLog
+    let digestOf: @Sendable ([UInt8]) -> Digest
+    let hello: Hello
+    let timing: Timing
+    let clock = ContinuousClock()
+    /// Leases held at once: one computed, one waiting, so that the engine never idles for a round trip.
+    let leasesHeldMax = 2
+
+    var welcome: Welcome?
+    var standing = Standing.introducing
+    var phase = WorkerPhase.idle
+    var held: [LeaseID] = []
+    var current: Current?
+    let cancelled = CancelledLeases()
+    var puller = BlobPuller()
+    var unrecorded: [LeaseID: [SlotID: Trajectory]] = [:]
+    var unreceived: [LeaseID: OutgoingGradient] = [:]
+    /// Pieces of blobs and gradients that went over the wire: progress that the engine does not count.
+    var transfers: UInt64 = 0
+    var isDraining = false
+    private(set) var ending: Ending?
+    let queue: AsyncStream<Assignment>
+    let assignments: AsyncStream<Assignment>.Continuation
+    private let over = AsyncStream<Never>.makeStream()
+    private let workDone = AsyncStream<Never>.makeStream()
 
     /// A worker that will say `hello`; `digestOf` is SHA-256.
     public init(
         hello: Hello, endpoint: any WorkerEndpoint, engine: any WorkerEngine, log: any WorkerLog,
         digestOf: @escaping @Sendable ([UInt8]) -> Digest
     ) {
+        self.init(
+            hello: hello, endpoint: endpoint, engine: engine, log: log, timing: Timing(), digestOf: digestOf)
+    }
+
+    init(
+        hello: Hello, endpoint: any WorkerEndpoint, engine: any WorkerEngine, log: any WorkerLog, timing: Timing,
+        digestOf: @escaping @Sendable ([UInt8]) -> Digest
+    ) {
         self.hello = hello
         self.endpoint = endpoint
         self.engine = engine
         self.log = log
+        self.timing = timing
         self.digestOf = digestOf
         (queue, assignments) = AsyncStream.makeStream()
     }
 
-    /// Works until the coordinator ends the run, or a drain is over. Throws when the coordinator refuses the worker.
+    /// Works until the coordinator ends the run, or a drain is over. Throws `badConfig` when the coordinator refuses the
+    /// worker, `tryAgain` when another run has taken its place, `internalError` when the engine hangs.
     public func run() async throws {
+        // Not a child of the group below: an engine that hangs must not hold the process.
+        let working = Task { await self.work() }
         await endpoint.send(.hello(hello))
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.listen() }
             group.addTask { await self.beat() }
-            group.addTask { await self.work() }
+            group.addTask { for await _ in self.over.stream {} }
             await group.next()
+            end(.ended("its task was cancelled"))
+            // Closing frees whoever still waits to send.
+            await leave()
             group.cancelAll()
-            assignments.finish()
-            puller.abandon()
         }
-        if case .failed(let error) = ending {
-            await endpoint.close()
-            throw error
-        }
-        await endpoint.send(.goodbye(reason: isDraining ? "it was asked to stop" : "the run is over"))
-        await endpoint.close()
+        await waitForEngine()
+        working.cancel()
+        if case .failed(let error) = ending { throw error }
     }
 
     /// Takes no further lease, finishes what it holds, then leaves.
@@ -82,154 +127,69 @@ public actor Worker {
         end(.ended(reason))
     }
 
-    private func end(_ ending: Ending) {
+    // MARK: The end
+
+    var isOver: Bool { ending != nil }
+
+    func end(_ ending: Ending) {
         guard self.ending == nil else { return }
         self.ending = ending
         for lease in held { cancelled.insert(lease) }
         puller.abandon()
         assignments.finish()
+        over.continuation.finish()
     }
 
-    private var isOver: Bool { ending != nil }
-
-    // MARK: Hearing
-
-    private func listen() async {
-        for await inbound in endpoint.inbound {
-            switch inbound {
-            case .message(let message): await take(message)
-            case .malformed(let reason): log.line("a malformed message was dropped: \(reason)")
-            case .otherVersion(let major, let minor):
-                end(
-                    .failed(
-                        MMedError(
-                            .badConfig, at: "coordinator",
-                            "it speaks wire version \(major).\(minor), this worker \(WireVersion.major)"
-                                + ".\(WireVersion.minor)",
-                            mend: "run mmed-worker and mmed-coord of the same release")))
-            }
-            if isOver { return }
-        }
-        end(.ended("the connection was closed"))
-    }
-
-    private func take(_ message: CoordinatorMessage) async {
-        switch message {
-        case .welcome(let welcome): await settle(welcome)
-        case .refused(let reason, let mend):
-            end(.failed(MMedError(.badConfig, at: "the coordinator refuses this worker", reason, mend: mend)))
-        case .introduceYourself: await endpoint.send(.hello(hello))
-        case .rollout(let lease): accept(lease.lease, .rollout(lease))
-        case .gradient(let lease): accept(lease.lease, .gradient(lease))
-        case .trajectoriesRecorded(let lease, let slots): recorded(lease, slots)
-        case .gradientReceived(let lease, let bytes): received(lease, bytes)
-        case .leaseRevoked(let lease, let reason):
-            log.line("lease \(lease.fence) was revoked: \(reason)")
-            cancelled.insert(lease)
-            unrecorded[lease] = nil
-            unreceived[lease] = nil
-        case .update(let update): assignments.yield(.update(update))
-        case .blobChunk(let digest, let offset, let total, let bytes):
-            for next in puller.take(digest, offset: offset, totalBytes: total, bytes: bytes) {
-                await endpoint.send(.blobRequest(digest, offset: next))
-            }
-        case .blobMissing(let digest): puller.miss(digest)
-        case .drain: isDraining = true
-        case .end(let reason):
-            log.line("the coordinator ended the session: \(reason)")
-            end(.ended(reason))
-        }
-    }
-
-    private func settle(_ welcome: Welcome) async {
-        let isFirst = self.welcome == nil
-        self.welcome = welcome
-        log.line("\(isFirst ? "joined" : "rejoined") run \(welcome.run)")
-        for lease in unrecorded.keys.sorted() {
-            let paths = (unrecorded[lease] ?? [:]).values.sorted { $0.slot < $1.slot }
-            if !paths.isEmpty { await endpoint.send(.trajectories(lease, paths)) }
-        }
-        for lease in unreceived.keys.sorted() {
-            for chunk in unreceived[lease] ?? [] { await endpoint.send(.gradientChunk(chunk)) }
-        }
-        for (digest, offset) in puller.restart() { await endpoint.send(.blobRequest(digest, offset: offset)) }
-        let credits = leasesHeldMax - held.count
-        if !isDraining && credits > 0 { await endpoint.send(.ready(credits: credits)) }
-    }
-
-    private func accept(_ lease: LeaseID, _ assignment: Assignment) {
-        guard !held.contains(lease) else { return }
-        held.append(lease)
-        assignments.yield(assignment)
-    }
-
-    private func recorded(_ lease: LeaseID, _ slots: [SlotID]) {
-        for slot in slots { unrecorded[lease]?[slot] = nil }
-        if unrecorded[lease]?.isEmpty == true { unrecorded[lease] = nil }
-        leaveIfDrained()
-    }
-
-    private func received(_ lease: LeaseID, _ bytes: Int) {
-        if let total = unreceived[lease]?.first?.totalBytes, bytes >= total { unreceived[lease] = nil }
-        leaveIfDrained()
-    }
-
-    private func leaveIfDrained() {
+    func leaveIfDrained() {
         if isDraining && held.isEmpty && unrecorded.isEmpty && unreceived.isEmpty { end(.ended("drained")) }
     }
 
-    // MARK: Beating
-
-    private func beat() async {
-        var silentBeats = 0
-        while !Task.isCancelled, !isOver {
-            let milliseconds = welcome?.beatMilliseconds ?? 1_000
-            try? await clock.sleep(for: .milliseconds(milliseconds))
-            if isOver || Task.isCancelled { return }
-            if welcome == nil {
-                silentBeats += 1
-                if silentBeats % 5 == 0 {
-                    log.line("waiting for the coordinator's answer")
-                    // The introduction may have been lost with a broken connection; saying it twice does no harm.
-                    await endpoint.send(.hello(hello))
-                }
-            } else {
-                await endpoint.send(.beat(Beat(phase: phase, progress: engine.progress, leases: held)))
-            }
+    /// Says goodbye if that can be sent in time, and closes the wire.
+    private func leave() async {
+        let (endpoint, clock, limit) = (endpoint, clock, timing.farewell)
+        let reason: String
+        switch ending {
+        case .failed(let error): reason = boundedReason("\(error)")
+        case .ended(let text): reason = isDraining ? "it was asked to stop" : boundedReason(text)
+        case nil: reason = "it leaves"
         }
+        let isKnown = welcome != nil
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { if isKnown { await endpoint.send(.goodbye(reason: reason)) } }
+            group.addTask { try? await clock.sleep(for: limit) }
+            await group.next()
+            await endpoint.close()
+            group.cancelAll()
+        }
+    }
+
+    /// The engine looks now and then whether its lease still counts; a hung one does not.
+    private func waitForEngine() async {
+        let (clock, limit) = (clock, timing.engineStop)
+        let isDone = await withTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                for await _ in self.workDone.stream {}
+                return !Task.isCancelled
+            }
+            group.addTask {
+                try? await clock.sleep(for: limit)
+                return false
+            }
+            let first = await group.next() ?? false
+            group.cancelAll()
+            return first
+        }
+        if !isDone { log.line("the engine is still busy; leaving without it") }
     }
 
     // MARK: Working
 
     private func work() async {
         for await assignment in queue {
-            if isOver { return }
+            if isOver { break }
             await perform(assignment)
             phase = .idle
         }
-    }
-
-    private func perform(_ assignment: Assignment) async {
-        switch assignment {
-        case .rollout(let lease): await finish(lease.lease) { try await self.sample(lease) }
-        case .gradient(let lease): await finish(lease.lease) { try await self.differentiate(lease) }
-        case .update(let update):
-            do { try await follow(update) } catch { log.line("an update could not be followed: \(error)") }
-        }
-    }
-
-    private func finish(_ lease: LeaseID, _ body: () async throws -> Void) async {
-        if !cancelled.contains(lease) {
-            do {
-                try await body()
-            } catch {
-                log.line("lease \(lease.fence) failed: \(error)")
-                if !isOver { await endpoint.send(.leaseFailed(lease, reason: String("\(error)".prefix(500)))) }
-            }
-        }
-        held.removeAll { $0 == lease }
-        cancelled.remove(lease)
-        if !isDraining && !isOver { await endpoint.send(.ready(credits: 1)) }
-        leaveIfDrained()
+        workDone.continuation.finish()
     }
 }

@@ -1,0 +1,120 @@
+import MMedAlgorithms
+import MMedCore
+import MMedProtocol
+import MMedScheduling
+
+// What workers with a name say.
+extension Coordinator {
+    func take(_ message: WorkerMessage, from name: Name, _ peer: PeerID) {
+        switch message {
+        case .hello: break
+        case .ready(let credits): feed(.ready(name, credits: credits))
+        case .trajectories(let lease, let paths): judge(paths, of: lease, from: name)
+        case .gradientChunk(let chunk): take(chunk, from: name)
+        case .leaseFailed(let lease, let reason): feed(.leaseFailed(name, lease, reason: reason))
+        case .updateApplied(let reference): feed(.replica(name, reference))
+        case .blobRequest(let digest, let offset): serve(digest, offset, to: peer, name)
+        case .beat(let beat): hear(beat, from: name)
+        case .goodbye(let reason): if let name = release(peer) { feed(.left(name, reason: reason)) }
+        }
+    }
+
+    /// A worker that was given up, or that outlived a coordinator, may still work on leases that went to others.
+    private func hear(_ beat: Beat, from name: Name) {
+        feed(.beat(name, beat))
+        for lease in beat.leases where !core.isLive(lease, of: name) {
+            tell(name, .leaseRevoked(lease, reason: "it is not valid any more"))
+        }
+    }
+
+    private func tell(_ name: Name, _ message: CoordinatorMessage) {
+        if let peer = connections[name] { endpoint.send(message, to: peer) }
+    }
+
+    /// What a lease brought cannot be used: the work goes back, and the worker forgets its result.
+    private func reject(_ lease: LeaseID, of name: Name, _ reason: String) {
+        feed(.leaseFailed(name, lease, reason: reason))
+        tell(name, .leaseRevoked(lease, reason: reason))
+    }
+
+    private func judge(_ paths: [Trajectory], of lease: LeaseID, from name: Name) {
+        var judged: [JudgedTrajectory] = []
+        var unreadable: String?
+        for path in paths {
+            guard let task = core.rewardTask(of: path.slot) else {
+                // The step is over; an empty verdict lets the core answer that the path came too late.
+                judged.append(JudgedTrajectory(trajectory: path, parts: .lateArrival))
+                continue
+            }
+            do {
+                let parts = try ports.reward.judge(path, task: task)
+                if parts.total != path.reward {
+                    warn(
+                        "reward-differs", name,
+                        [
+                            .init("slot", .text(path.slot.description)), .init("theirs", .double(path.reward)),
+                            .init("ours", .double(parts.total)),
+                        ])
+                }
+                judged.append(JudgedTrajectory(trajectory: path, parts: parts))
+            } catch {
+                warn(
+                    "path-unreadable", name,
+                    [.init("slot", .text(path.slot.description)), .init("reason", .text("\(error)"))])
+                unreadable = "a path cannot be read: \(error)"
+            }
+        }
+        feed(.trajectories(name, lease, judged))
+        if let unreadable { reject(lease, of: name, unreadable) }
+    }
+
+    private func take(_ chunk: GradientChunk, from name: Name) {
+        guard core.awaits(chunk.shard, under: chunk.lease, from: name), let adapter = core.adapterName(of: chunk.shard),
+            let expected = ports.optimizer.gradientBytes(of: adapter)
+        else {
+            answerUnawaited(chunk, from: name)
+            return
+        }
+        switch gradients.take(chunk, from: name, expectedBytes: expected) {
+        case .partial(let bytes):
+            tell(name, .gradientReceived(chunk.lease, bytes: bytes))
+            // A sign of life: while it sends again after a reconnect a worker does not beat.
+            feed(.ready(name, credits: 0))
+        case .refused(let reason): reject(chunk.lease, of: name, reason)
+        case .whole(let bytes):
+            guard ports.store.digest(of: bytes) == chunk.digest else {
+                reject(chunk.lease, of: name, "the gradient does not have the digest that came with it")
+                return
+            }
+            guard ports.optimizer.isFinite(bytes) else {
+                reject(chunk.lease, of: name, "the gradient is not finite")
+                return
+            }
+            gradients.hold(bytes, of: chunk.shard, under: chunk.lease)
+            tell(name, .gradientReceived(chunk.lease, bytes: bytes.count))
+            feed(.gradient(name, chunk.lease, chunk.shard, chunk.statistics))
+        }
+    }
+
+    /// A gradient that is here already is acknowledged again; one that nobody waits for is not kept.
+    private func answerUnawaited(_ chunk: GradientChunk, from name: Name) {
+        if let bytes = gradients.bytesHeld(of: chunk.shard, under: chunk.lease) {
+            tell(name, .gradientReceived(chunk.lease, bytes: bytes))
+        } else if toldVoid[name] != chunk.lease {
+            toldVoid[name] = chunk.lease
+            tell(name, .leaseRevoked(chunk.lease, reason: "nobody waits for this gradient"))
+        }
+    }
+
+    private func serve(_ digest: Digest, _ offset: Int, to peer: PeerID, _ name: Name) {
+        let bytes = recentGradients.last { $0.digest == digest }?.bytes ?? ports.store.blob(digest)
+        guard let bytes, bytes.indices.contains(offset) else {
+            endpoint.send(.blobMissing(digest), to: peer)
+            warn("blob-missing", name, [.init("digest", .text(digest.short)), .init("offset", .int(offset))])
+            return
+        }
+        let end = min(bytes.count, offset + Limits.blobChunkBytes)
+        endpoint.send(
+            .blobChunk(digest, offset: offset, totalBytes: bytes.count, bytes: Array(bytes[offset..<end])), to: peer)
+    }
+}

@@ -1,0 +1,171 @@
+import MMedCore
+import MMedProtocol
+
+// What a worker hears, and the beats that say it is alive.
+extension Worker {
+    func listen() async {
+        for await inbound in endpoint.inbound {
+            if isOver { return }
+            switch inbound {
+            case .message(let message): await take(message)
+            case .malformed(let reason): log.line("a malformed message was dropped: \(reason)")
+            case .otherVersion(let major, let minor):
+                end(
+                    .failed(
+                        MMedError(
+                            .badConfig, at: "coordinator",
+                            "it speaks wire version \(major).\(minor), this worker \(WireVersion.major)"
+                                + ".\(WireVersion.minor)",
+                            mend: "run mmed-worker and mmed-coord of the same release")))
+            }
+            if isOver { return }
+        }
+        end(.ended("the connection was closed"))
+    }
+
+    private func take(_ message: CoordinatorMessage) async {
+        switch message {
+        case .welcome(let welcome): await settle(welcome)
+        case .refused(let reason, let mend):
+            end(.failed(MMedError(.badConfig, at: "the coordinator refuses this worker", reason, mend: mend)))
+        case .introduceYourself:
+            // One answer is enough, however many messages the coordinator could not place.
+            guard standing != .introducing else { return }
+            standing = .introducing
+            await endpoint.send(.hello(hello))
+        case .rollout(let lease): accept(lease.lease, .rollout(lease))
+        case .gradient(let lease): accept(lease.lease, .gradient(lease))
+        case .trajectoriesRecorded(let lease, let slots): recorded(lease, slots)
+        case .gradientReceived(let lease, let bytes): received(lease, bytes)
+        case .leaseRevoked(let lease, let reason): revoke(lease, reason)
+        case .update(let update): assignments.yield(.update(update))
+        case .blobChunk(let digest, let offset, let total, let bytes):
+            transfers += 1
+            await send(puller.take(digest, offset: offset, totalBytes: total, bytes: bytes))
+        case .blobMissing(let digest): puller.miss(digest)
+        case .drain:
+            isDraining = true
+            leaveIfDrained()
+        case .end(let reason):
+            log.line("the coordinator ended the session: \(reason)")
+            end(.ended(reason))
+        }
+    }
+
+    func send(_ requests: [BlobPuller.Request]) async {
+        for request in requests { await endpoint.send(.blobRequest(request.digest, offset: request.offset)) }
+    }
+
+    /// Begins a connection: what is not acknowledged goes out again, then the credits are said anew. Until that is done
+    /// no beat names the leases that are held, so what they brought is never taken for lost.
+    private func settle(_ welcome: Welcome) async {
+        // Another answer to an introduction that was said twice.
+        guard standing == .introducing else { return }
+        if let former = self.welcome, former.run != welcome.run || former.seed != welcome.seed {
+            end(
+                .failed(
+                    MMedError(
+                        .tryAgain, at: "coordinator", "run \(former.run) was replaced by run \(welcome.run)",
+                        mend: "start the worker again to join it")))
+            return
+        }
+        log.line("\(self.welcome == nil ? "joined" : "rejoined") run \(welcome.run)")
+        self.welcome = welcome
+        standing = .resending
+        for lease in unrecorded.keys.sorted() {
+            let paths = (unrecorded[lease] ?? [:]).values.sorted { $0.slot < $1.slot }
+            for message in PathMessages.cut(paths) { await endpoint.send(.trajectories(lease, message)) }
+        }
+        for lease in unreceived.keys.sorted() {
+            unreceived[lease]?.offset = 0
+            await sendGradient(lease)
+        }
+        await send(puller.restart())
+        standing = .joined
+        // From here on a finished lease says its own credit.
+        let credits = leasesHeldMax - held.count
+        if !isDraining && !isOver && credits > 0 { await endpoint.send(.ready(credits: credits)) }
+        leaveIfDrained()
+    }
+
+    private func accept(_ lease: LeaseID, _ assignment: Assignment) {
+        guard !held.contains(lease) else { return }
+        held.append(lease)
+        assignments.yield(assignment)
+    }
+
+    private func recorded(_ lease: LeaseID, _ slots: [SlotID]) {
+        for slot in slots { unrecorded[lease]?[slot] = nil }
+        if unrecorded[lease]?.isEmpty == true { unrecorded[lease] = nil }
+        leaveIfDrained()
+    }
+
+    private func received(_ lease: LeaseID, _ bytes: Int) {
+        transfers += 1
+        if let total = unreceived[lease]?.gradient.bytes.count, bytes >= total { unreceived[lease] = nil }
+        leaveIfDrained()
+    }
+
+    private func revoke(_ lease: LeaseID, _ reason: String) {
+        let isKnown = held.contains(lease) || unrecorded[lease] != nil || unreceived[lease] != nil
+        // A lease that is done may be named by a beat that was under way.
+        guard isKnown, !cancelled.contains(lease) else { return }
+        log.line("lease \(lease.fence) was revoked: \(reason)")
+        if held.contains(lease) { cancelled.insert(lease) }
+        if current?.lease == lease { current?.since = clock.now }
+        unrecorded[lease] = nil
+        unreceived[lease] = nil
+        leaveIfDrained()
+    }
+
+    // MARK: Beating
+
+    func beat() async {
+        var silence = 0
+        var limit = timing.patience
+        while !isOver && !Task.isCancelled {
+            let isIntroducing = standing == .introducing
+            let beats = Duration.milliseconds(welcome?.beatMilliseconds ?? 1_000)
+            try? await clock.sleep(for: isIntroducing ? timing.introduction : beats)
+            if isOver || Task.isCancelled { return }
+            switch standing {
+            case .introducing:
+                silence += 1
+                guard silence >= limit else { continue }
+                log.line("waiting for the coordinator's answer")
+                // The introduction may have been lost with a broken connection; saying it twice does no harm, but they
+                // pile up while nobody is there.
+                silence = 0
+                limit = min(2 * limit, 64 * timing.patience)
+                await endpoint.send(.hello(hello))
+            case .resending: break
+            case .joined:
+                (silence, limit) = (0, timing.patience)
+                await send(puller.nudge(after: timing.patience))
+                if engineHangs() { return }
+                guard standing == .joined, !isOver else { continue }
+                let progress = engine.progress &+ transfers
+                await endpoint.send(
+                    .beat(Beat(phase: phase, progress: progress, leases: Array(held.prefix(Limits.leasesPerBeat)))))
+            }
+        }
+    }
+
+    /// An engine that goes on with a revoked lease, for as long as a lease lasts and without progress, will not come back.
+    private func engineHangs() -> Bool {
+        guard let current else { return false }
+        guard cancelled.contains(current.lease), current.progress == engine.progress else {
+            self.current?.progress = engine.progress
+            self.current?.since = clock.now
+            return false
+        }
+        guard clock.now - current.since >= .milliseconds(current.patience) else { return false }
+        end(
+            .failed(
+                MMedError(
+                    .internalError, at: "engine",
+                    "it does not stop work on lease \(current.lease.fence) and makes no progress",
+                    mend: "start the worker again")))
+        return true
+    }
+}

@@ -1,0 +1,150 @@
+import MMedCore
+import MMedProtocol
+import Testing
+
+@testable import MMedWorker
+
+@Suite(.timeLimit(.minutes(2))) struct SessionTests {
+    @Test func itIntroducesItselfAndSaysItsCredits() async throws {
+        let bench = Bench()
+        #expect(try await bench.wire.hello() == Sample.hello())
+        bench.wire.say(Sample.welcome())
+        #expect(try await bench.wire.ready() == 2)
+        try await bench.end()
+        #expect(bench.wire.said.values.count == 3, "hello, ready, goodbye and nothing else")
+    }
+
+    @Test func oneIntroductionAnswersAThousandQuestions() async throws {
+        let bench = try await Bench.joined()
+        for _ in 0..<1_000 { bench.wire.say(.introduceYourself) }
+        _ = try await bench.wire.hello()
+        bench.wire.say(Sample.welcome())
+        #expect(try await bench.wire.ready() == 2)
+        // An answer to an introduction that was said twice gives no further credits.
+        bench.wire.say(Sample.welcome())
+        bench.wire.say(Sample.rollout(1, paths: 1))
+        _ = try await bench.wire.path()
+        #expect(try await bench.wire.ready() == 1)
+        try await bench.end()
+        #expect(bench.wire.said.values.filter { if case .hello = $0 { true } else { false } }.count == 2)
+    }
+
+    @Test func anUnansweredIntroductionIsSaidAgain() async throws {
+        let bench = Bench(timing: Sample.shortWaits)
+        for _ in 0..<3 { _ = try await bench.wire.hello() }
+        bench.wire.say(Sample.welcome())
+        _ = try await bench.wire.ready()
+        try await bench.end()
+    }
+
+    @Test func leasesAreWorkedOnInOrder() async throws {
+        let bench = try await Bench.joined()
+        bench.wire.say(Sample.rollout(5, paths: 2))
+        bench.wire.say(Sample.rollout(4, paths: 1))
+        for (fence, sample) in [(5, 0), (5, 1), (4, 0)] as [(UInt64, Int)] {
+            let (lease, paths) = try await bench.wire.path()
+            #expect(lease.fence == fence)
+            #expect(paths == [Sample.path(Sample.slot(sample), nil)])
+            if sample == 1 || fence == 4 { #expect(try await bench.wire.ready() == 1) }
+        }
+        try await bench.end()
+    }
+
+    @Test func aRefusalEndsWithWhatTheCoordinatorSaid() async throws {
+        let bench = Bench()
+        _ = try await bench.wire.hello()
+        bench.wire.say(.refused(reason: "its model is another", mend: "give it the right one"))
+        let error = try #require(await bench.error())
+        #expect(error.kind == .badConfig)
+        #expect("\(error)" == "the coordinator refuses this worker: its model is another; give it the right one")
+    }
+
+    @Test func anotherWireVersionEndsWithBothVersions() async throws {
+        let bench = Bench()
+        bench.wire.hear(.otherVersion(major: 9, minor: 4))
+        let error = try #require(await bench.error())
+        #expect(error.kind == .badConfig)
+        #expect("\(error)".contains("9.4"))
+        #expect("\(error)".contains("\(WireVersion.major).\(WireVersion.minor)"))
+    }
+
+    @Test func anotherRunAtTheAddressEndsTheWorker() async throws {
+        let bench = try await Bench.joined()
+        bench.wire.say(.introduceYourself)
+        _ = try await bench.wire.hello()
+        bench.wire.say(Sample.welcome(run: Name("other")!))
+        let error = try #require(await bench.error())
+        #expect(error.kind == .tryAgain, "leases and fences of one run mean nothing in another")
+    }
+
+    @Test func aMalformedMessageIsDroppedAndLogged() async throws {
+        let bench = try await Bench.joined()
+        bench.wire.hear(.malformed(reason: "its checksum is wrong"))
+        bench.wire.say(Sample.rollout(1, paths: 1))
+        _ = try await bench.wire.path()
+        try await bench.end()
+        #expect(bench.log.lines.values.contains { $0.contains("its checksum is wrong") })
+    }
+
+    @Test func beatsNameTheLeasesAndGrowWithTheWork() async throws {
+        let bench = try await Bench.joined(beat: 1)
+        bench.engine.gate.close()
+        bench.wire.say(Sample.rollout(1, paths: 2))
+        bench.wire.say(Sample.rollout(2, paths: 1))
+        let before = try await bench.wire.beat { $0.leases.count == 2 }
+        #expect(before.leases == [LeaseID(fence: 1), LeaseID(fence: 2)])
+        bench.engine.gate.open()
+        let after = try await bench.wire.beat { $0.leases.isEmpty }
+        #expect(after.progress >= before.progress + 3)
+        #expect(after.phase == .idle)
+        try await bench.end()
+    }
+
+    @Test func theEndFreesAWorkerWhoseWireIsFull() async throws {
+        let bench = try await Bench.joined(timing: Sample.shortWaits)
+        bench.wire.fill(after: 0)
+        bench.wire.say(Sample.rollout(1, paths: 3))
+        _ = try await bench.wire.stalls.next("stall") { $0 }
+        await bench.worker.stop("the parent process is gone")
+        try await bench.running.value
+    }
+
+    @Test func theEndFreesAWorkerThatLoads() async throws {
+        let bench = try await Bench.joined()
+        bench.wire.say(Sample.rollout(1, paths: 1, adapter: Sample.adapter(1).reference))
+        _ = try await bench.wire.request()
+        try await bench.end()
+        #expect(try await bench.wire.goodbye() == "the test is over")
+        let failures = bench.wire.said.values.filter { if case .leaseFailed = $0 { true } else { false } }
+        #expect(failures.isEmpty, "an end is no failure of the lease")
+    }
+
+    @Test func anEngineThatHangsEndsTheWorker() async throws {
+        let bench = try await Bench.joined(beat: 1, timing: Sample.shortWaits)
+        bench.engine.gate.close()
+        bench.wire.say(Sample.rollout(1, paths: 1, milliseconds: 5))
+        _ = try await bench.engine.calls.next("call") { $0 }
+        bench.wire.say(.leaseRevoked(LeaseID(fence: 1), reason: "it expired without progress"))
+        let error = try #require(await bench.error())
+        #expect(error.kind == .internalError)
+        #expect(error.place == "engine")
+        #expect(try await bench.wire.goodbye().hasPrefix("engine"), "the coordinator hears it")
+        bench.engine.gate.open()
+    }
+
+    @Test func anEngineThatIsSlowToStopIsLeftBehind() async throws {
+        let bench = try await Bench.joined(timing: Sample.shortWaits)
+        bench.engine.gate.close()
+        bench.wire.say(Sample.rollout(1, paths: 1))
+        _ = try await bench.engine.calls.next("call") { $0 }
+        try await bench.end()
+        #expect(bench.log.lines.values.contains { $0.contains("still busy") })
+        bench.engine.gate.open()
+    }
+
+    @Test func aClosedWireEndsTheWorker() async throws {
+        let bench = try await Bench.joined()
+        await bench.wire.close()
+        try await bench.running.value
+    }
+}
