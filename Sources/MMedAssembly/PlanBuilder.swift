@@ -42,6 +42,7 @@ struct PlanBuilder {
         settings.microbatchTokens = config.learning.microbatchTokens
         settings.maxLag = config.gba.maxLag
         settings.resampleRounds = config.gba.resample.enabled ? config.gba.resample.maximumRounds : 0
+        settings.minimumValidSamples = config.gba.minimumValidSamples
         return RunPlan(
             run: run, seed: config.seed,
             adapters: config.specialties.map { AdapterDescription(name: $0, settings: config.adapter.settings) },
@@ -119,64 +120,6 @@ struct PlanBuilder {
             tracks: tracks)
     }
 
-    private func supervisedSteps(_ specialty: Name) throws -> [StepPlan] {
-        let records = Array(data.train.examples(of: specialty).prefix(config.dsa.examplesPerSpecialty))
-        guard !records.isEmpty else {
-            throw MMedError(
-                .badData, at: data.train.path, "no record of \(specialty) has reasoning, which DSA learns from",
-                mend: "add reasoning to its records, or set dsa.enabled to false")
-        }
-        var batches: [[LearningTree]] = []
-        for epoch in 0..<config.dsa.epochs {
-            let order = shuffled(records.count, "dsa", specialty, round: epoch)
-            for start in stride(from: 0, to: order.count, by: config.dsa.examplesPerStep) {
-                let part = order[start..<min(order.count, start + config.dsa.examplesPerStep)]
-                batches.append(weighted(try part.map { try supervisedTree(records[$0], epoch: epoch) }))
-            }
-        }
-        let schedule = learningRates(config.dsa.learningRate, config.dsa.schedule, updates: batches.count)
-        return batches.enumerated().map { index, trees in
-            StepPlan(examples: trees, learningRates: [schedule.rate(update: index)])
-        }
-    }
-
-    /// A record under one guideline prompt, another in each epoch, and under the plain prompt with the trace that a hash chooses.
-    private func supervisedTree(_ record: QuestionRecord, epoch: Int) throws -> LearningTree {
-        let available = config.prompt.guidelines.filter { record.reasoning[$0.name] != nil }
-        guard !available.isEmpty else {
-            throw MMedError(
-                .badData, at: "\(data.train.path):\(record.line)", "its reasoning is for no guideline of the run",
-                mend: "name the configuration's guidelines in `reasoning`, or leave it out")
-        }
-        let hash = stableHash(Array(record.id.utf8))
-        let letter = String(record.answer)
-        let guided = available[Int((hash &+ UInt64(epoch)) % UInt64(available.count))]
-        let chosen = available[Int((hash >> 32) % UInt64(available.count))]
-        let tree = PromptTree(
-            prefixIds: try prompts.prefixIds(question: record.question, options: record.options),
-            suffixIds: [try prompts.suffixIds(guideline: guided.text), try prompts.suffixIds(guideline: nil)],
-            paths: [
-                TreePath(
-                    suffix: 0,
-                    completionIds: try prompts.completionIds(
-                        trace: record.reasoning[guided.name] ?? "", letter: letter)),
-                TreePath(
-                    suffix: 1,
-                    completionIds: try prompts.completionIds(
-                        trace: record.reasoning[chosen.name] ?? "", letter: letter)),
-            ])
-        return LearningTree(tree: tree, targets: [])
-    }
-
-    /// The mean over all completion tokens of the batch, whatever shard they fall into.
-    private func weighted(_ trees: [LearningTree]) -> [LearningTree] {
-        let tokens = trees.reduce(0) { sum, tree in sum + tree.tree.paths.reduce(0) { $0 + $1.completionIds.count } }
-        let target = PathTarget(
-            weight: supervisedTokenWeight(updateTokens: tokens), advantage: 1, rollLogprobs: [], proxLogprobs: [],
-            counts: true)
-        return trees.map { LearningTree(tree: $0.tree, targets: $0.tree.paths.map { _ in target }) }
-    }
-
     // MARK: GBA
 
     private func reinforcement() throws -> StagePlan {
@@ -192,23 +135,22 @@ struct PlanBuilder {
     private func policySteps(_ specialty: Name) throws -> [StepPlan] {
         let records = data.train.records(of: specialty)
         let perStep = config.gba.questionsPerStep
-        let spares = config.gba.resample.enabled ? perStep * config.gba.resample.maximumRounds : 0
+        guard perStep <= records.count else {
+            throw MMedError(
+                .badConfig, at: "gba.questionsPerStep",
+                "\(perStep) questions a step, but \(data.train.path) has \(records.count) of \(specialty)",
+                mend: "lower it, or add questions")
+        }
+        let wanted = config.gba.resample.enabled ? perStep * config.gba.resample.maximumRounds : 0
+        let spares = min(wanted, records.count - perStep)
         let updates = config.advantages.updatesPerStep
         let schedule = learningRates(
             config.gba.learningRate, config.gba.schedule, updates: config.gba.steps * updates)
-        var queue: [Int] = []
-        var round = 0
-        func next(_ count: Int) throws -> [QuestionPlan] {
-            while queue.count < count {
-                queue += shuffled(records.count, "gba", specialty, round: round)
-                round += 1
-            }
-            defer { queue.removeFirst(count) }
-            return try queue.prefix(count).map { try policyQuestion(records[$0]) }
-        }
+        var deck = QuestionDeck(count: records.count) { shuffled(records.count, "gba", specialty, round: $0) }
         return try (0..<config.gba.steps).map { step in
-            StepPlan(
-                questions: try next(perStep), spares: try next(spares),
+            let asked = try deck.next(perStep + spares).map { try policyQuestion(records[$0]) }
+            return StepPlan(
+                questions: Array(asked[..<perStep]), spares: Array(asked[perStep...]),
                 learningRates: (0..<updates).map { schedule.rate(update: step * updates + $0) })
         }
     }
@@ -227,7 +169,7 @@ struct PlanBuilder {
 
     // MARK: Shared
 
-    private func learningRates(_ peak: Double, _ schedule: ScheduleConfig, updates: Int) -> LearningRateSchedule {
+    func learningRates(_ peak: Double, _ schedule: ScheduleConfig, updates: Int) -> LearningRateSchedule {
         let decay: LearningRateSchedule.Decay =
             switch schedule.kind {
             case .constant: .constant
@@ -240,7 +182,7 @@ struct PlanBuilder {
     }
 
     /// A Fisher-Yates shuffle whose draws are named by what is shuffled, the same on every machine.
-    private func shuffled(_ count: Int, _ what: String, _ specialty: Name, round: Int) -> [Int] {
+    func shuffled(_ count: Int, _ what: String, _ specialty: Name, round: Int) -> [Int] {
         let random = CounterRandom(key: stableHash(Array("\(config.seed)/\(what)/\(specialty)/\(round)".utf8)))
         var order = Array(0..<count)
         for last in stride(from: count - 1, to: 0, by: -1) {

@@ -40,7 +40,7 @@ public struct PreparedRun: Sendable {
         self.name = name
         let prompts = try host.prompts(config.prompt)
         plan = try PlanBuilder(config: config, data: data, prompts: prompts, run: name).plan()
-        try PreparedRun.requireContext(plan, host.source.config.contextLength)
+        try ContextCheck.require(plan.stages, contextLength: host.source.config.contextLength)
         var parts = [config.resolvedYAML, host.digest.hex]
         for path in [config.data.train, config.data.validation, config.data.test] {
             parts.append(try ContentDigest.ofFile(path).hex)
@@ -70,26 +70,6 @@ public struct PreparedRun: Sendable {
                 throw MMedError(
                     .badData, at: split.path, "there is no question of \(specialty)",
                     mend: "add some, or remove \(specialty) from specialties")
-            }
-        }
-    }
-
-    /// Refuses a prompt that could not be finished inside the model's context.
-    private static func requireContext(_ plan: RunPlan, _ contextLength: Int) throws {
-        for stage in plan.stages {
-            for track in stage.tracks {
-                for step in track.steps {
-                    for question in step.questions {
-                        let suffix = question.suffixIds.map(\.count).max() ?? 0
-                        let total = question.prefixIds.count + suffix + stage.sampling.maxTokens
-                        guard total <= contextLength else {
-                            throw MMedError(
-                                .badData, at: "question \(question.id)",
-                                "its prompt and completion need \(total) tokens, the model has \(contextLength)",
-                                mend: "shorten the question or lower maxTokens")
-                        }
-                    }
-                }
             }
         }
     }

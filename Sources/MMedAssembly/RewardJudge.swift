@@ -14,7 +14,7 @@ struct RewardJudge: RewardPort {
         }
         // The end token is control, not text; other control tokens inside a completion break its form and must show.
         var ids = trajectory.completionIds
-        if trajectory.stop == .endToken { ids.removeLast() }
+        if trajectory.stop == .endToken, !ids.isEmpty { ids.removeLast() }
         return try reward(
             text: tokenizer.decode(ids), options: task.options, answer: task.answerIndex,
             isFinished: trajectory.stop == .endToken, settings: RewardSettings(formatBonus: task.formatBonus))

@@ -12,13 +12,6 @@ public struct RunLaunch: Sendable {
     private let isResumed: Bool
     private let record: LaunchRecord
 
-    /// What a resumed run must know besides its resolved configuration.
-    private struct LaunchRecord: Codable {
-        var name: String
-        var cluster: String?
-        var model: String?
-    }
-
     /// Reads and checks everything that the options name. Throws what is wrong first; nothing has begun then.
     public init(
         config: String?, overrides: [String], cluster: String?, model: String?, runFolder: String?, resume: String?
@@ -29,12 +22,9 @@ public struct RunLaunch: Sendable {
                     .usage, at: "--resume", "a resumed run keeps its own configuration and folder",
                     mend: "leave out --config, --set and --run-dir")
             }
-            let path = resume + "/launch.json"
-            guard let data = FileManager.default.contents(atPath: path),
-                let former = try? JSONDecoder().decode(LaunchRecord.self, from: data), let name = Name(former.name)
-            else {
+            guard let former = LaunchRecord(folder: resume), let name = Name(former.name) else {
                 throw MMedError(
-                    .badData, at: path, "there is no run to go on with",
+                    .badData, at: LaunchRecord.path(in: resume), "there is no run to go on with",
                     mend: "give the folder that `mmed-coord start` printed")
             }
             record = LaunchRecord(name: former.name, cluster: cluster ?? former.cluster, model: model ?? former.model)
@@ -89,9 +79,9 @@ public struct RunLaunch: Sendable {
     /// Runs to the end and returns the exit code.
     public func run(say: @escaping @Sendable (String) -> Void) async throws -> Int32 {
         let session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed)
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        try encoder.encode(record).write(to: URL(fileURLWithPath: folderPath + "/launch.json"), options: .atomic)
+        var record = record
+        record.baseModel = (prepared.host.path as NSString).lastPathComponent
+        try record.write(in: folderPath)
         let own = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
         let program = (Bundle.main.executableURL ?? own).deletingLastPathComponent().appendingPathComponent(
             "mmed-worker")

@@ -27,12 +27,14 @@ struct RunReport {
         return prompts.map { prompt in
             let paths = record.paths.filter { $0.prompt == prompt }
             let summary = EvaluationSummary(RunReport.items(paths))
-            var questions: [String] = []
-            for path in paths where questions.last != path.question { questions.append(path.question) }
+            // The choice depends on the prompt alone: further paths of a question repeat it and are no trials of their own.
+            var first: [EvaluatedPath] = []
+            for path in paths where first.last?.question != path.question { first.append(path) }
+            let choice = EvaluationSummary(RunReport.items(first)).choice
             return StageResult(
                 stage: String(record.stage.dropFirst("eval-".count)), specialty: record.specialty, prompt: prompt,
-                questions: summary.choice?.count ?? questions.count, strict: summary.strict.correct,
-                lenient: summary.lenient.correct, choice: summary.choice?.correct ?? 0,
+                questions: choice?.count ?? first.count, strict: summary.strict.correct,
+                lenient: summary.lenient.correct, choice: choice?.correct ?? 0,
                 unparsed: paths.reduce(0) { $0 + ($1.parsed == nil ? 1 : 0) },
                 balancedAccuracy: summary.balancedAccuracy, samples: paths.count)
         }

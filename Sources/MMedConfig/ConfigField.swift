@@ -56,25 +56,33 @@ struct ConfigField<Section> {
             section[keyPath: property] = try codec.read(node, path, section[keyPath: property])
         }
         write = { codec.write($0[keyPath: property]) }
+        let (expects, inner, isList) = (codec.expects, codec.inner, codec.isList)
         describe = { section in
-            let value = codec.write(section[keyPath: property])
-            let isGroup = !codec.inner.isEmpty
-            var rows: [KeyDescription] = []
-            if !isGroup || codec.isList {
-                rows.append(
-                    KeyDescription(
-                        path: key, expects: codec.expects, meaning: meaning, preset: required ? nil : value.flowText,
-                        isRequired: required))
-            }
-            let current = isGroup && !codec.isList ? Dictionary(uniqueKeysWithValues: value.leaves()) : [:]
-            for var row in codec.inner {
-                if !codec.isList { row.preset = row.isRequired ? nil : current[row.path] ?? row.preset }
-                row.path = key + (codec.isList ? "[]." : ".") + row.path
-                rows.append(row)
-            }
-            return rows
+            let own = KeyDescription(path: key, expects: expects, meaning: meaning, preset: nil, isRequired: required)
+            return keyDescriptions(own, codec.write(section[keyPath: property]), inner: inner, isList: isList)
         }
     }
+}
+
+/// The lines of one key and of those below it. Not generic: a copy for every type of value costs the optimizer minutes.
+@inline(never)
+private func keyDescriptions(
+    _ own: KeyDescription, _ value: ResolvedNode, inner: [KeyDescription], isList: Bool
+) -> [KeyDescription] {
+    let isGroup = !inner.isEmpty
+    var rows: [KeyDescription] = []
+    if !isGroup || isList {
+        var own = own
+        own.preset = own.isRequired ? nil : value.flowText
+        rows.append(own)
+    }
+    let current = isGroup && !isList ? Dictionary(uniqueKeysWithValues: value.leaves()) : [:]
+    for var row in inner {
+        if !isList { row.preset = row.isRequired ? nil : current[row.path] ?? row.preset }
+        row.path = own.path + (isList ? "[]." : ".") + row.path
+        rows.append(row)
+    }
+    return rows
 }
 
 extension ConfigSection {

@@ -23,7 +23,8 @@ public enum ExportTool {
         }
         let place = "\(folder): \(name) v\(reference.version)"
         let weights = try LittleEndian.weights(content: content, layout: layout, place: place)
-        try AdapterFolder.write(to: output, layout: layout, values: weights)
+        try AdapterFolder.write(
+            to: output, layout: layout, values: weights, baseModel: LaunchRecord(folder: folder)?.baseModel)
         return "\(name) v\(reference.version) (\(reference.digest.short)) is in \(output)"
     }
 }

@@ -1,0 +1,120 @@
+import MMedAlgorithms
+import MMedConfig
+import MMedCore
+import MMedProtocol
+import MMedScheduling
+import Testing
+
+@testable import MMedAssembly
+
+@Suite struct RunReportTests {
+    private func path(
+        _ question: String, _ answer: String, _ parsed: String?, choice: String, prompt: String = "plain",
+        reward: Double = 0
+    ) -> EvaluatedPath {
+        EvaluatedPath(
+            question: question, prompt: prompt, answer: answer, strictCorrect: parsed == answer,
+            lenientCorrect: parsed == answer, parsed: parsed, lenient: parsed ?? "ill", choice: choice, reward: reward,
+            tokens: 9)
+    }
+
+    private func rows(_ text: String) -> [[String]] {
+        text.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+    }
+
+    @Test func theTableCountsWhatWasEvaluated() throws {
+        let material = try Material()
+        var state = RunState(heads: [])
+        state.evaluations = [
+            EvaluationRecord(
+                stage: "eval-base", specialty: try name("pediatrics"),
+                paths: [
+                    path("a", "ill", nil, choice: "ill"), path("b", "well", "ill", choice: "ill"),
+                    path("c", "ill", "ill", choice: "well"), path("d", "well", nil, choice: "well"),
+                ]),
+            EvaluationRecord(
+                stage: "eval-dsa", specialty: try name("pediatrics"),
+                paths: [
+                    path("a", "ill", "ill", choice: "ill"), path("b", "well", "ill", choice: "ill"),
+                    path("c", "ill", "ill", choice: "ill"), path("d", "well", "well", choice: "well"),
+                ]),
+        ]
+        let text = try RunReport(config: material.config, data: material.data).text(of: state)
+        let rows = rows(text)
+        // 1 of 4: Wilson 4.6 to 69.9; 3 of 4: 30.1 to 95.4; the lenient reading of no answer is "ill".
+        let base = ["pediatrics", "base", "plain", "4", "25.0", "[4.6,", "69.9]", "25.0", "50.0"]
+        #expect(rows.contains(base + ["50.0", "[15.0,", "85.0]", "50.0"]), "\(text)")
+        let dsa = ["pediatrics", "dsa", "plain", "4", "75.0", "[30.1,", "95.4]", "75.0", "75.0"]
+        #expect(rows.contains(dsa + ["75.0", "[30.1,", "95.4]", "0.0"]), "\(text)")
+        #expect(text.hasSuffix("Research software; not medical advice.\n"))
+        #expect(!text.contains("before"), "there was no judgement")
+        #expect(!text.contains("Reference methods"), "no reference file is named")
+    }
+
+    @Test func severalPathsOfAQuestionAreOneTrialOfItsChoice() throws {
+        let material = try Material()
+        var state = RunState(heads: [])
+        let paths = ["a", "a", "a", "b", "b", "b"].map { path($0, "ill", "ill", choice: $0 == "a" ? "ill" : "well") }
+        state.evaluations = [
+            EvaluationRecord(stage: "eval-merged", specialty: try name("adult-medicine"), paths: paths)
+        ]
+        let text = try RunReport(config: material.config, data: material.data).text(of: state)
+        // The choice is right on one question of two, whatever the number of paths.
+        let row = ["adult-medicine", "merged", "plain", "6", "100.0", "[61.0,", "100.0]", "100.0", "100.0"]
+        #expect(rows(text).contains(row + ["50.0", "[9.5,", "90.5]", "0.0"]), "\(text)")
+    }
+
+    @Test func promptsHaveRowsOfTheirOwn() throws {
+        let material = try Material()
+        var state = RunState(heads: [])
+        state.evaluations = [
+            EvaluationRecord(
+                stage: "eval-gba", specialty: try name("adult-medicine"),
+                paths: [
+                    path("a", "ill", "ill", choice: "ill"),
+                    path("a", "ill", "well", choice: "ill", prompt: "intuitive"),
+                    path("b", "ill", "ill", choice: "ill"),
+                    path("b", "ill", "well", choice: "ill", prompt: "intuitive"),
+                ])
+        ]
+        let rows = rows(try RunReport(config: material.config, data: material.data).text(of: state))
+        #expect(rows.contains { $0.starts(with: ["adult-medicine", "gba", "plain", "2", "100.0"]) })
+        #expect(rows.contains { $0.starts(with: ["adult-medicine", "gba", "intuitive", "2", "0.0"]) })
+    }
+
+    @Test func theJudgementPairsQuestions() throws {
+        let material = try Material()
+        var state = RunState(heads: [])
+        func record(_ stage: String, _ rewards: [(String, Double)]) throws -> EvaluationRecord {
+            EvaluationRecord(
+                stage: stage, specialty: try name("pediatrics"),
+                paths: rewards.map { path($0.0, "ill", nil, choice: "ill", reward: $0.1) })
+        }
+        state.evaluations = [
+            try record("judge-before", [("a", 0), ("a", 1), ("b", 0), ("b", 0), ("c", 1), ("c", 1)]),
+            try record("judge-after", [("a", 1), ("a", 1), ("b", 0.5), ("b", 0.5), ("c", 1), ("c", 1)]),
+        ]
+        let text = try RunReport(config: material.config, data: material.data).text(of: state)
+        // Means of a question: 0.5, 0, 1 before and 1, 0.5, 1 after; their difference is 1/3.
+        let row = rows(text).first { $0.starts(with: ["pediatrics", "3"]) }
+        #expect(row?[2...4] == ["0.500", "0.833", "+0.333"], "\(text)")
+        #expect(text == (try RunReport(config: material.config, data: material.data).text(of: state)))
+    }
+
+    @Test func theBudgetCountsSharedTokensOnce() throws {
+        let plan = try Material().plan()
+        let budget = TokenBudget(plan)
+        #expect(budget.stages.map(\.name) == plan.stages.map(\.name))
+        let gba = try #require(budget.stages.first { $0.name == "gba" })
+        // 2 specialties x 6 steps x 3 questions x 2 guidelines x 2 paths, each drawn to half of 16 tokens.
+        #expect(gba.paths == 144 && gba.drawnTokens == 144 * 8)
+        let questions = try #require(plan.stages.first { $0.name == "gba" }).tracks.flatMap(\.steps).flatMap(
+            \.questions)
+        let shared = questions.reduce(0) { $0 + $1.prefixIds.count + $1.suffixIds.reduce(0) { $0 + $1.count } }
+        #expect(gba.promptTokens == shared && gba.learnedTokens == shared + 144 * 8)
+        let dsa = try #require(budget.stages.first { $0.name == "dsa" })
+        #expect(dsa.paths == 80 && dsa.drawnTokens == 0 && dsa.learnedTokens > 0)
+        #expect(TokenBudget.seconds(dsa) == Double(dsa.learnedTokens) / 200)
+        #expect(try #require(budget.stages.first { $0.name == "merge" }).paths == 0)
+    }
+}
