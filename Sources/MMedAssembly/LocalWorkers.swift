@@ -1,3 +1,4 @@
+import Dispatch
 import Foundation
 import MMedConfig
 import MMedCore
@@ -20,6 +21,8 @@ final class LocalWorkers: Sendable {
     private let isStopping = Atomic<Bool>(false)
     /// A worker that dies more often than this is not started again: its log tells why.
     private static let restartsMax = 5
+    /// Longer than a coordinator takes to close its socket.
+    private static let restartSeconds = 2.0
 
     /// `onEvent` hears the worker's name and what happened to it.
     init(
@@ -97,8 +100,12 @@ final class LocalWorkers: Sendable {
             onEvent(name, "ended (\(why)); given up after \(LocalWorkers.restartsMax) restarts")
             return
         }
-        onEvent(name, "ended (\(why)); starting it again")
-        do { try launch(index) } catch { onEvent(name, "could not be started: \(error)") }
+        // At the end of a run the workers are gone before this process knows that they may.
+        DispatchQueue.global().asyncAfter(deadline: .now() + LocalWorkers.restartSeconds) { [weak self] in
+            guard let self, !isStopping.load(ordering: .acquiring) else { return }
+            onEvent(name, "ended (\(why)); starting it again")
+            do { try launch(index) } catch { onEvent(name, "could not be started: \(error)") }
+        }
     }
 
     /// From now on a worker that ends is not started again: a draining coordinator lets its workers go.

@@ -38,6 +38,7 @@ public struct RunSession: Sendable {
                     mend: "put them back as they were; a changed configuration needs a run of its own")
             }
             state = try RunSession.resumed(loaded.state, folder, planDigest: run.planDigest)
+            store.clean(state)
         } else {
             state = try RunSession.initial(run, layouts, store)
             try folder.writeWhole(Array(run.config.resolvedYAML.utf8), to: folderPath + "/config.resolved.yaml")

@@ -18,6 +18,8 @@ final class RunStore: StorePort {
         var blobs: [(digest: Digest, bytes: [UInt8])] = []
         /// Digests put since the start, newest last: some may not be in a checkpoint yet.
         var recent: [Digest] = []
+        /// Digests put since the start and not removed.
+        var stored = Set<Digest>()
         var exported = Set<String>()
     }
     private let cache = Mutex(Cache())
@@ -33,9 +35,9 @@ final class RunStore: StorePort {
 
     /// Writes bytes durably under their digest.
     func put(_ bytes: [UInt8]) throws -> Digest {
-        let digest = try folder.putBlob(bytes)
-        remember(digest, bytes, isNew: true)
-        return digest
+        // It is known before it is written: a checkpoint saved on another thread meanwhile must not take it for garbage.
+        remember(ContentDigest.of(bytes), bytes, isNew: true)
+        return try folder.putBlob(bytes)
     }
 
     func requireBlob(_ digest: Digest) throws -> [UInt8] {
@@ -52,14 +54,27 @@ final class RunStore: StorePort {
     func save(_ state: RunState) throws {
         try export(state)
         try folder.saveCheckpoint(state, planDigest: planDigest)
+        let kept = RunStore.digests(of: state)
+        let garbage = cache.withLock { cache in
+            let garbage = cache.stored.subtracting(kept).subtracting(cache.recent)
+            cache.stored.subtract(garbage)
+            return garbage
+        }
+        folder.remove(garbage)
+    }
+
+    /// Takes away what a former process left behind: blobs that no checkpoint names, and unfinished files.
+    func clean(_ state: RunState) { folder.keepOnly(RunStore.digests(of: state)) }
+
+    /// Every blob that a run needs to go on from a state.
+    private static func digests(of state: RunState) -> Set<Digest> {
         var kept = Set(state.heads.map(\.reference.digest))
         kept.formUnion(state.heads.compactMap(\.momentsDigest))
         kept.formUnion(state.stageHeads.map(\.reference.digest))
         if let merged = state.merged { kept.insert(merged.digest) }
         // Frozen references of the divergence, and versions that a lagging step is still sampled with.
         for track in state.tracks { kept.formUnion((track.recent + [track.start].compactMap { $0 }).map(\.digest)) }
-        kept.formUnion(cache.withLock { $0.recent })
-        folder.keepOnly(kept)
+        return kept
     }
 
     /// Adapters that a finished stage left, as PEFT folders: `adapters/<specialty>/v<N>`.
@@ -86,6 +101,7 @@ final class RunStore: StorePort {
             if cache.blobs.count > blobsCached { cache.blobs.removeFirst() }
             guard isNew else { return }
             cache.recent.append(digest)
+            cache.stored.insert(digest)
             if cache.recent.count > recentKept { cache.recent.removeFirst() }
         }
     }

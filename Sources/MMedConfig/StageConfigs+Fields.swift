@@ -22,6 +22,9 @@ extension DSAConfig: ConfigSection {
             ConfigField(
                 "examplesPerStep", \.examplesPerStep, .integer(1...4096),
                 "Examples of one update; each trains one guideline prompt and the plain prompt."),
+            ConfigField(
+                "answerWeight", \.answerWeight, .number(1, 1000),
+                "Weight of the answer's letter in the loss, where every other token weighs 1."),
             ConfigField("learningRate", \.learningRate, .number(0, 1, above: true), "Peak learning rate."),
             ConfigField("schedule", \.schedule, .section, ""),
         ]

@@ -38,6 +38,8 @@ public struct DSAConfig: Equatable, Sendable {
     public var epochs = 2
     /// Examples of one update; each trains one guideline prompt and the plain prompt.
     public var examplesPerStep = 16
+    /// Weight of the answer's letter in the loss, where every other token weighs 1.
+    public var answerWeight = 10.0
     /// Peak learning rate.
     public var learningRate = 2e-3
     /// Its course.

@@ -70,7 +70,13 @@ public final class RunFolder: Sendable {
         return bytes
     }
 
-    /// Removes every blob that is not named.
+    /// Removes blobs; one that is not there is no error.
+    public func remove(_ digests: Set<Digest>) {
+        // A blob that cannot be removed costs space, not correctness.
+        for digest in digests { try? FileManager.default.removeItem(atPath: blobPath(digest)) }
+    }
+
+    /// Removes every file that is not a named blob, unfinished ones too. Only for a folder into which nothing is being written.
     public func keepOnly(_ digests: Set<Digest>) {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: path + "/blobs")) ?? []
         for name in names {

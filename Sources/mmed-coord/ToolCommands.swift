@@ -43,14 +43,14 @@ struct ScoreCommand: AsyncParsableCommand {
             guard temperature > 0, temperature.isFinite else {
                 throw MMedError(.usage, at: "--temperature", "\(temperature) is not a number above 0")
             }
-            let requests = try JSONLines.read(input, as: ScoreTool.Request.self)
+            let requests = try JSONLines.readNumbered(input, as: ScoreTool.Request.self)
             let tool = ScoreTool(
                 try LoadedModel(model: arguments.model, adapter: arguments.adapter, threads: arguments.threads))
-            for (index, request) in requests.enumerated() {
+            for (line, request) in requests {
                 do {
                     print(try JSONLines.line(try tool.score(request, temperature: Float(temperature))))
                 } catch let error as MMedError {
-                    throw MMedError(error.kind, at: "\(input): line \(index + 1)", "\(error)")
+                    throw MMedError(error.kind, at: "\(input):\(line)", "\(error)")
                 }
             }
         }

@@ -92,7 +92,13 @@ private func sampleState() throws -> RunState {
         let kept = try folder.putBlob([1, 2, 3])
         let dropped = try folder.putBlob([4])
         #expect(try folder.blob(kept) == [1, 2, 3])
+        let unfinished = scratch.path + "/blobs/" + String(repeating: "0", count: 64) + ".new"
+        try Data([5]).write(to: URL(fileURLWithPath: unfinished))
+        folder.remove([dropped])
+        #expect(throws: MMedError.self) { try folder.blob(dropped) }
+        #expect(FileManager.default.fileExists(atPath: unfinished), "a blob that is being written was taken away")
         folder.keepOnly([kept])
+        #expect(!FileManager.default.fileExists(atPath: unfinished))
         #expect(throws: MMedError.self) { try folder.blob(dropped) }
         try Data([9]).write(to: URL(fileURLWithPath: scratch.path + "/blobs/" + kept.hex))
         #expect(throws: MMedError.self) { try folder.blob(kept) }

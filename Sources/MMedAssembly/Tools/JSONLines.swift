@@ -5,6 +5,13 @@ import MMedCore
 public enum JSONLines {
     /// Every non-empty line of a file (`-` is standard input) decoded. Throws `badData` naming the line.
     public static func read<Record: Decodable>(_ path: String, as type: Record.Type) throws -> [Record] {
+        try readNumbered(path, as: type).map(\.record)
+    }
+
+    /// The same with the number of each line, counted from 1, for errors that are found later.
+    public static func readNumbered<Record: Decodable>(
+        _ path: String, as type: Record.Type
+    ) throws -> [(line: Int, record: Record)] {
         let data: Data
         if path == "-" {
             data = FileHandle.standardInput.readDataToEndOfFile()
@@ -14,11 +21,11 @@ public enum JSONLines {
             throw MMedError(
                 .badData, at: path, "cannot be read", mend: "give a file of JSON lines, or - for standard input")
         }
-        var records: [Record] = []
+        var records: [(line: Int, record: Record)] = []
         let lines = String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
         for (index, line) in lines.enumerated() where !line.allSatisfy(\.isWhitespace) {
             do {
-                records.append(try JSONDecoder().decode(type, from: Data(line.utf8)))
+                records.append((index + 1, try JSONDecoder().decode(type, from: Data(line.utf8))))
             } catch {
                 throw MMedError(
                     .badData, at: "\(path):\(index + 1)", JSONLines.reason(error),

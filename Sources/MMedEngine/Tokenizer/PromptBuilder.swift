@@ -90,6 +90,9 @@ public struct PromptBuilder: Sendable {
             + tokenizer.encode("</answer>") + [endOfTurnId]
     }
 
+    /// Tokens of a supervised answer after its letter.
+    public var idsAfterLetter: Int { tokenizer.encode("</answer>").count + 1 }
+
     /// A, B, C and so on for an option's index, 0 to 25.
     public static func letter(_ index: Int) -> String {
         String(Character(Unicode.Scalar(UInt8(ascii: "A") + UInt8(clamping: min(max(index, 0), 25)))))

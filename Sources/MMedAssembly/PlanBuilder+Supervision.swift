@@ -1,0 +1,77 @@
+import MMedAlgorithms
+import MMedConfig
+import MMedCore
+import MMedEngine
+import MMedProtocol
+import MMedScheduling
+
+// DSA's steps: which record is learned when, under which prompts.
+extension PlanBuilder {
+    func supervisedSteps(_ specialty: Name) throws -> [StepPlan] {
+        let records = Array(data.train.examples(of: specialty).prefix(config.dsa.examplesPerSpecialty))
+        guard !records.isEmpty else {
+            throw MMedError(
+                .badData, at: data.train.path, "no record of \(specialty) has reasoning, which DSA learns from",
+                mend: "add reasoning to its records, or set dsa.enabled to false")
+        }
+        var batches: [[LearningTree]] = []
+        for epoch in 0..<config.dsa.epochs {
+            let order = shuffled(records.count, "dsa", specialty, round: epoch)
+            for start in stride(from: 0, to: order.count, by: config.dsa.examplesPerStep) {
+                let part = order[start..<min(order.count, start + config.dsa.examplesPerStep)]
+                batches.append(weighted(try part.map { try supervisedTree(records[$0], epoch: epoch) }))
+            }
+        }
+        let schedule = learningRates(config.dsa.learningRate, config.dsa.schedule, updates: batches.count)
+        return batches.enumerated().map { index, trees in
+            StepPlan(examples: trees, learningRates: [schedule.rate(update: index)])
+        }
+    }
+
+    /// A record under one guideline prompt, another in each epoch, and under the plain prompt with the trace that a hash chooses.
+    private func supervisedTree(_ record: QuestionRecord, epoch: Int) throws -> PromptTree {
+        let available = config.prompt.guidelines.filter { record.reasoning[$0.name] != nil }
+        guard !available.isEmpty else {
+            throw MMedError(
+                .badData, at: "\(data.train.path):\(record.line)", "its reasoning is for no guideline of the run",
+                mend: "name the configuration's guidelines in `reasoning`, or leave it out")
+        }
+        let hash = stableHash(Array(record.id.utf8))
+        let guided = available[Int((hash &+ UInt64(epoch)) % UInt64(available.count))]
+        let chosen = available[Int((hash >> 32) % UInt64(available.count))]
+        var tree = PromptTree(
+            prefixIds: try prompts.prefixIds(question: record.question, options: record.options), suffixIds: [],
+            paths: [])
+        for (guideline, trace) in [(guided.text, guided.name), (nil, chosen.name)] {
+            let suffix = try prompts.suffixIds(guideline: guideline)
+            let completion = try prompts.completionIds(
+                trace: record.reasoning[trace] ?? "", letter: String(record.answer))
+            tree.suffixIds.append(suffix)
+            tree.paths.append(TreePath(suffix: tree.suffixIds.count - 1, completionIds: completion))
+            guard config.dsa.answerWeight > 1 else { continue }
+            // The letter once more, as a leaf of its own below everything before it: this is what carries its extra weight.
+            let letter = completion.count - 1 - prompts.idsAfterLetter
+            tree.suffixIds.append(suffix + completion[..<letter])
+            tree.paths.append(TreePath(suffix: tree.suffixIds.count - 1, completionIds: [completion[letter]]))
+        }
+        return tree
+    }
+
+    /// The weighted mean over the completion tokens of the batch, whatever shard they fall into: a letter weighs
+    /// `answerWeight`, every other token 1. A trace is some thirty tokens and the letter one, so without the weight a small
+    /// model learns to reason long before it learns which letter its conclusion has.
+    private func weighted(_ trees: [PromptTree]) -> [LearningTree] {
+        let extra = config.dsa.answerWeight - 1
+        func factor(_ path: TreePath) -> Double { path.completionIds.count == 1 ? extra : 1 }
+        var total = 0.0
+        for path in trees.flatMap(\.paths) { total += factor(path) * Double(path.completionIds.count) }
+        return trees.map { tree in
+            LearningTree(
+                tree: tree,
+                targets: tree.paths.map { path in
+                    PathTarget(
+                        weight: factor(path) / total, advantage: 1, rollLogprobs: [], proxLogprobs: [], counts: true)
+                })
+        }
+    }
+}
