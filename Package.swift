@@ -24,7 +24,8 @@ let rooms: [Room] = [
     Room(name: "MMedFormats", rooms: ["MMedCore", "MMedTensor"]),
     Room(name: "MMedTransport", rooms: ["MMedCore", "MMedProtocol", "MMedCodec", "CZeroMQ"]),
     Room(
-        name: "MMedStore", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedFormats"], packages: [crypto]),
+        name: "MMedStore", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedFormats"],
+        packages: [crypto]),
     Room(name: "MMedEngine", rooms: ["MMedCore", "MMedAlgorithms", "MMedTensor", "MMedFormats"]),
     Room(name: "MMedMerging", rooms: ["MMedCore", "MMedTensor", "MMedFormats"]),
     Room(name: "MMedConfig", rooms: ["MMedCore", "MMedAlgorithms", "MMedScheduling"], packages: [yams]),
@@ -35,7 +36,8 @@ let rooms: [Room] = [
     Room(
         name: "MMedAssembly",
         rooms: [
-            "MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedTensor", "MMedFormats", "MMedTransport",
+            "MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedTensor", "MMedFormats",
+            "MMedTransport",
             "MMedStore", "MMedEngine", "MMedMerging", "MMedConfig", "MMedTelemetry", "MMedCoordinator", "MMedWorker",
         ]),
 ]

@@ -111,6 +111,9 @@ final class LocalWorkers: Sendable {
     /// From now on a worker that ends is not started again: a draining coordinator lets its workers go.
     func letGo() { isStopping.store(true, ordering: .releasing) }
 
+    /// From now on a worker that ends stays ended: the run is being stopped, and workers leave when they have nothing left.
+    func expectEnds() { isStopping.store(true, ordering: .releasing) }
+
     /// Waits for all of them to end after the coordinator has told them to; those that linger are ended.
     func stop(within seconds: Double) {
         isStopping.store(true, ordering: .releasing)

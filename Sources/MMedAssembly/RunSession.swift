@@ -97,6 +97,7 @@ public struct RunSession: Sendable {
         say("follow it with: tail -f \(folder.path)/progress.log")
         let signals = StopSignals {
             telemetry.clear()
+            workers.expectEnds()
             say("stopping: finishing what is leased, then committing (again Ctrl-C: stop at once, to the last step)")
             workers.letGo()
             Task { await coordinator.drain() }

@@ -166,9 +166,10 @@ import Testing
 
     @Test func linesAreReadAndBlankOnesAreCounted() throws {
         let scratch = try Scratch()
-        let path = try scratch.write("a.jsonl", "{\"name\":\"a\",\"value\":1}\n\n  \n{\"name\":\"b/c\"}\r\n")
+        let path = try scratch.write("a.jsonl", "{\"name\":\"a\",\"value\":1}\r\n\r\n  \n{\"name\":\"b/c\"}\r\n")
         let pairs = try JSONLines.read(path, as: Pair.self)
         #expect(pairs == [Pair(name: "a", value: 1), Pair(name: "b/c", value: nil)])
+        #expect(try JSONLines.readNumbered(path, as: Pair.self).map(\.line) == [1, 4])
         #expect(try JSONLines.line(Pair(name: "b/c", value: 0.5)) == #"{"name":"b/c","value":0.5}"#)
     }
 

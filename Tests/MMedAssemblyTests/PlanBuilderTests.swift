@@ -79,10 +79,19 @@ import Testing
                 let seen = trees.map(\.prefixIds)
                 #expect(seen.count == 10 && Set(seen) == Set(prefixes), "epoch \(epoch) is no round of the examples")
                 for tree in trees {
-                    #expect(tree.paths.map(\.suffix) == [0, 1])
+                    #expect(tree.paths.map(\.suffix) == [0, 1, 2, 3])
                     #expect(guided.contains(tree.suffixIds[0]))
-                    #expect(tree.suffixIds[1] == plain)
-                    #expect(tree.paths.allSatisfy { $0.completionIds.last == prompts.endOfTurnId })
+                    #expect(tree.suffixIds[2] == plain)
+                    for whole in [0, 2] {
+                        // A whole answer, and below all that comes before its letter the letter alone.
+                        let (answer, letter) = (tree.paths[whole], tree.paths[whole + 1])
+                        #expect(answer.completionIds.last == prompts.endOfTurnId)
+                        #expect(letter.completionIds.count == 1)
+                        let tail = answer.completionIds.suffix(prompts.idsAfterLetter)
+                        #expect(
+                            tree.suffixIds[whole + 1] + letter.completionIds + tail
+                                == tree.suffixIds[whole] + answer.completionIds)
+                    }
                 }
             }
             // In the second epoch each example is under the other guideline.
@@ -91,7 +100,7 @@ import Testing
             for example in track.steps[3...].flatMap(\.examples) {
                 let before = try #require(first[example.tree.prefixIds])
                 #expect(before.suffixIds[0] != example.tree.suffixIds[0])
-                #expect(before.paths[1] == example.tree.paths[1], "the plain prompt has the trace its id chooses")
+                #expect(before.paths[2] == example.tree.paths[2], "the plain prompt has the trace its id chooses")
             }
         }
     }

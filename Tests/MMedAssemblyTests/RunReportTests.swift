@@ -113,7 +113,8 @@ import Testing
         let shared = questions.reduce(0) { $0 + $1.prefixIds.count + $1.suffixIds.reduce(0) { $0 + $1.count } }
         #expect(gba.promptTokens == shared && gba.learnedTokens == shared + 144 * 8)
         let dsa = try #require(budget.stages.first { $0.name == "dsa" })
-        #expect(dsa.paths == 80 && dsa.drawnTokens == 0 && dsa.learnedTokens > 0)
+        // 2 specialties x 2 rounds x 10 examples, each with two answers and the letters of both.
+        #expect(dsa.paths == 160 && dsa.drawnTokens == 0 && dsa.learnedTokens > 0)
         #expect(TokenBudget.seconds(dsa) == Double(dsa.learnedTokens) / 200)
         #expect(try #require(budget.stages.first { $0.name == "merge" }).paths == 0)
     }

@@ -22,10 +22,11 @@ public enum JSONLines {
                 .badData, at: path, "cannot be read", mend: "give a file of JSON lines, or - for standard input")
         }
         var records: [(line: Int, record: Record)] = []
-        let lines = String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
-        for (index, line) in lines.enumerated() where !line.allSatisfy(\.isWhitespace) {
+        // Bytes, not characters: to Swift the CR LF of another system is one character that is no line end.
+        let lines = data.split(separator: 0x0A, omittingEmptySubsequences: false)
+        for (index, line) in lines.enumerated() where !line.allSatisfy({ [0x20, 0x09, 0x0D].contains($0) }) {
             do {
-                records.append((index + 1, try JSONDecoder().decode(type, from: Data(line.utf8))))
+                records.append((index + 1, try JSONDecoder().decode(type, from: Data(line))))
             } catch {
                 throw MMedError(
                     .badData, at: "\(path):\(index + 1)", JSONLines.reason(error),
