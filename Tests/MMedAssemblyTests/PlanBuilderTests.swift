@@ -61,11 +61,9 @@ import Testing
         #expect(plan.seed == 3)
     }
 
-    @Test func everyExampleIsATreeWithAGuidelineAndAPlainPath() throws {
+    @Test func everyEpochIsARoundOfTheExamples() throws {
         let material = try Material()
         let prompts = try material.prompts
-        let guided = try material.config.prompt.guidelines.map { try prompts.suffixIds(guideline: $0.text) }
-        let plain = try prompts.suffixIds(guideline: nil)
         let dsa = try stage("dsa", of: material.plan())
         #expect(dsa.tracks.map(\.specialty.text) == ["adult-medicine", "pediatrics"])
         for track in dsa.tracks {
@@ -75,38 +73,64 @@ import Testing
                 try prompts.prefixIds(question: $0.question, options: $0.options)
             }
             for epoch in 0..<2 {
-                let trees = track.steps[(3 * epoch)..<(3 * epoch + 3)].flatMap(\.examples).map(\.tree)
-                let seen = trees.map(\.prefixIds)
-                #expect(seen.count == 10 && Set(seen) == Set(prefixes), "epoch \(epoch) is no round of the examples")
-                for tree in trees {
-                    #expect(tree.paths.map(\.suffix) == [0, 1, 2, 3])
-                    #expect(guided.contains(tree.suffixIds[0]))
-                    #expect(tree.suffixIds[2] == plain)
-                    for whole in [0, 2] {
-                        // A whole answer, and below all that comes before its letter the letter alone.
-                        let (answer, letter) = (tree.paths[whole], tree.paths[whole + 1])
-                        #expect(answer.completionIds.last == prompts.endOfTurnId)
-                        #expect(letter.completionIds.count == 1)
-                        let tail = answer.completionIds.suffix(prompts.idsAfterLetter)
-                        #expect(
-                            tree.suffixIds[whole + 1] + letter.completionIds + tail
-                                == tree.suffixIds[whole] + answer.completionIds)
-                    }
-                }
+                let seen = track.steps[(3 * epoch)..<(3 * epoch + 3)].flatMap(\.examples).map(\.tree.prefixIds)
+                #expect(seen.count == 10 && Set(seen) == Set(prefixes), "epoch \(epoch)")
             }
-            // In the second epoch each example is under the other guideline.
-            let first = Dictionary(
-                uniqueKeysWithValues: track.steps[..<3].flatMap(\.examples).map { ($0.tree.prefixIds, $0.tree) })
-            for example in track.steps[3...].flatMap(\.examples) {
-                let before = try #require(first[example.tree.prefixIds])
-                #expect(before.suffixIds[0] != example.tree.suffixIds[0])
-                #expect(before.paths[2] == example.tree.paths[2], "the plain prompt has the trace its id chooses")
+        }
+    }
+
+    @Test func everyExampleHasAGuidelinePathAndAPlainOne() throws {
+        let material = try Material(["dsa.answerWeight=1"])
+        let prompts = try material.prompts
+        let guided = try material.config.prompt.guidelines.map { try prompts.suffixIds(guideline: $0.text) }
+        let plain = try prompts.suffixIds(guideline: nil)
+        for track in try stage("dsa", of: material.plan()).tracks {
+            let trees = track.steps.flatMap(\.examples).map(\.tree)
+            #expect(trees.allSatisfy { $0.paths.map(\.suffix) == [0, 1] && $0.suffixIds.count == 2 })
+            #expect(trees.allSatisfy { guided.contains($0.suffixIds[0]) && $0.suffixIds[1] == plain })
+            let ends = trees.flatMap(\.paths).map(\.completionIds.last)
+            #expect(ends.allSatisfy { $0 == prompts.endOfTurnId })
+            // In the second epoch each example is under the other guideline; the plain path stays the same.
+            let first = Dictionary(uniqueKeysWithValues: trees[..<10].map { ($0.prefixIds, $0) })
+            for tree in trees[10...] {
+                let before = try #require(first[tree.prefixIds])
+                #expect(before.suffixIds[0] != tree.suffixIds[0])
+                #expect(before.paths[1] == tree.paths[1])
+            }
+        }
+    }
+
+    @Test func theAnswersLetterStandsOnceMoreAsALeaf() throws {
+        let idsAfterLetter = try Material().prompts.idsAfterLetter
+        let light = try stage("dsa", of: Material(["dsa.answerWeight=1"]).plan())
+        let heavy = try stage("dsa", of: Material(["dsa.answerWeight=5"]).plan())
+        let pairs = zip(light.tracks.flatMap(\.steps), heavy.tracks.flatMap(\.steps))
+        for (lightStep, heavyStep) in pairs {
+            let tokens = lightStep.examples.flatMap(\.tree.paths).reduce(0) { $0 + $1.completionIds.count }
+            // Every path has one letter, which weighs as much as five other tokens.
+            let unit = 1 / Double(tokens + 4 * 2 * lightStep.examples.count)
+            for (plainTree, tree) in zip(lightStep.examples.map(\.tree), heavyStep.examples) {
+                #expect(
+                    [tree.tree.paths[0].completionIds, tree.tree.paths[2].completionIds]
+                        == plainTree.paths.map(\.completionIds))
+                for place in [1, 3] {
+                    let leaf = tree.tree.paths[place]
+                    let whole = tree.tree.paths[place - 1].completionIds
+                    #expect(leaf.suffix == place && leaf.completionIds.count == 1)
+                    let before = tree.tree.suffixIds[place].dropFirst(tree.tree.suffixIds[place - 1].count)
+                    #expect(before + leaf.completionIds + whole.suffix(idsAfterLetter) == whole)
+                }
+                let weights = tree.targets.map { $0.weight / unit }
+                #expect(zip(weights, [1.0, 4, 1, 4]).allSatisfy { abs($0 - $1) < 1e-9 }, "\(weights)")
             }
         }
     }
 
     @Test func supervisedWeightsSumToOneInEachStep() throws {
-        for track in try stage("dsa", of: Material().plan()).tracks {
+        let tracks = try ["1", "8"].flatMap {
+            try stage("dsa", of: Material(["dsa.answerWeight=\($0)"]).plan()).tracks
+        }
+        for track in tracks {
             for (index, step) in track.steps.enumerated() {
                 var sum = 0.0
                 for example in step.examples {

@@ -102,7 +102,7 @@ import Testing
     }
 
     @Test func theBudgetCountsSharedTokensOnce() throws {
-        let plan = try Material().plan()
+        let plan = try Material(["dsa.answerWeight=1"]).plan()
         let budget = TokenBudget(plan)
         #expect(budget.stages.map(\.name) == plan.stages.map(\.name))
         let gba = try #require(budget.stages.first { $0.name == "gba" })
@@ -114,7 +114,7 @@ import Testing
         #expect(gba.promptTokens == shared && gba.learnedTokens == shared + 144 * 8)
         let dsa = try #require(budget.stages.first { $0.name == "dsa" })
         // 2 specialties x 2 rounds x 10 examples, each with two answers and the letters of both.
-        #expect(dsa.paths == 160 && dsa.drawnTokens == 0 && dsa.learnedTokens > 0)
+        #expect(dsa.paths == 80 && dsa.drawnTokens == 0 && dsa.learnedTokens > 0)
         #expect(TokenBudget.seconds(dsa) == Double(dsa.learnedTokens) / 200)
         #expect(try #require(budget.stages.first { $0.name == "merge" }).paths == 0)
     }
