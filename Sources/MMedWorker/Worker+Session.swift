@@ -32,7 +32,7 @@ extension Worker {
             // One answer is enough, however many messages the coordinator could not place.
             guard standing != .introducing else { return }
             standing = .introducing
-            await endpoint.send(.hello(hello))
+            await say(.hello(hello))
         case .rollout(let lease): accept(lease.lease, .rollout(lease))
         case .gradient(let lease): accept(lease.lease, .gradient(lease))
         case .trajectoriesRecorded(let lease, let slots): recorded(lease, slots)
@@ -53,7 +53,7 @@ extension Worker {
     }
 
     func send(_ requests: [BlobPuller.Request]) async {
-        for request in requests { await endpoint.send(.blobRequest(request.digest, offset: request.offset)) }
+        for request in requests { await say(.blobRequest(request.digest, offset: request.offset)) }
     }
 
     /// Begins a connection: what is not acknowledged goes out again, then the credits are said anew. Until that is done
@@ -74,7 +74,7 @@ extension Worker {
         standing = .resending
         for lease in unrecorded.keys.sorted() {
             let paths = (unrecorded[lease] ?? [:]).values.sorted { $0.slot < $1.slot }
-            for message in PathMessages.cut(paths) { await endpoint.send(.trajectories(lease, message)) }
+            for message in PathMessages.cut(paths) { await say(.trajectories(lease, message)) }
         }
         for lease in unreceived.keys.sorted() {
             unreceived[lease]?.offset = 0
@@ -84,7 +84,7 @@ extension Worker {
         standing = .joined
         // From here on a finished lease says its own credit.
         let credits = leasesHeldMax - held.count
-        if !isDraining && !isOver && credits > 0 { await endpoint.send(.ready(credits: credits)) }
+        if !isDraining && !isOver && credits > 0 { await say(.ready(credits: credits)) }
         leaveIfDrained()
     }
 
@@ -137,7 +137,7 @@ extension Worker {
                 // pile up while nobody is there.
                 silence = 0
                 limit = min(2 * limit, 64 * timing.patience)
-                await endpoint.send(.hello(hello))
+                await say(.hello(hello))
             case .resending: break
             case .joined:
                 (silence, limit) = (0, timing.patience)
@@ -145,7 +145,7 @@ extension Worker {
                 if engineHangs() { return }
                 guard standing == .joined, !isOver else { continue }
                 let progress = engine.progress &+ transfers
-                await endpoint.send(
+                await say(
                     .beat(Beat(phase: phase, progress: progress, leases: Array(held.prefix(Limits.leasesPerBeat)))))
             }
         }

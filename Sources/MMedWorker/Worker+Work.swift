@@ -25,7 +25,7 @@ extension Worker {
                 // A revoked lease has nobody to tell.
                 if !isOver && !cancelled.contains(lease) {
                     log.line("lease \(lease.fence) failed: \(error)")
-                    await endpoint.send(.leaseFailed(lease, reason: boundedReason("\(error)")))
+                    await say(.leaseFailed(lease, reason: boundedReason("\(error)")))
                 }
             }
             current = nil
@@ -33,7 +33,7 @@ extension Worker {
         held.removeAll { $0 == lease }
         cancelled.remove(lease)
         // On a new connection the credits are said by `settle`.
-        if standing == .joined && !isDraining && !isOver { await endpoint.send(.ready(credits: 1)) }
+        if standing == .joined && !isDraining && !isOver { await say(.ready(credits: 1)) }
         leaveIfDrained()
     }
 
@@ -82,7 +82,7 @@ extension Worker {
             count += 1
             if cancelled.contains(lease.lease) { continue }
             unrecorded[lease.lease, default: [:]][path.slot] = path
-            await endpoint.send(.trajectories(lease.lease, [path]))
+            await say(.trajectories(lease.lease, [path]))
         }
         try await sampling
         let asked = lease.questions.reduce(0) { $0 + $1.slots.count }
@@ -106,7 +106,7 @@ extension Worker {
         guard unreceived[lease]?.isSending == false else { return }
         unreceived[lease]?.isSending = true
         while standing != .introducing, !isOver, let chunk = unreceived[lease]?.nextChunk() {
-            await endpoint.send(.gradientChunk(chunk))
+            await say(.gradientChunk(chunk))
         }
         unreceived[lease]?.isSending = false
     }
@@ -119,7 +119,7 @@ extension Worker {
         if engine.canApply(update) {
             do {
                 let reached = try await engine.apply(update, gradient: try await pull(update.gradientDigest))
-                await endpoint.send(.updateApplied(reached))
+                await say(.updateApplied(reached))
                 if reached.digest == update.result.digest { return }
                 log.line(
                     "this replica of \(update.result.name) v\(update.result.version) differs; pulling the right one")
@@ -130,6 +130,6 @@ extension Worker {
         }
         try engine.load(update.result, content: try await pull(update.result.digest))
         try engine.loadMoments(update.result, content: try await pull(update.momentsDigest))
-        await endpoint.send(.updateApplied(update.result))
+        await say(.updateApplied(update.result))
     }
 }

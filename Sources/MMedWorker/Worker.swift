@@ -68,6 +68,9 @@ public actor Worker {
     private(set) var ending: Ending?
     let queue: AsyncStream<Assignment>
     let assignments: AsyncStream<Assignment>.Continuation
+    /// Tickets of messages to send: given, being served, and who waits.
+    private var nextTicket = 0, turn = 0
+    private var turns: [Int: CheckedContinuation<Void, Never>] = [:]
     private let over = AsyncStream<Never>.makeStream()
     private let workDone = AsyncStream<Never>.makeStream()
 
@@ -98,7 +101,7 @@ public actor Worker {
     public func run() async throws {
         // Not a child of the group below: an engine that hangs must not hold the process.
         let working = Task { await self.work() }
-        await endpoint.send(.hello(hello))
+        await say(.hello(hello))
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.listen() }
             group.addTask { await self.beat() }
@@ -146,7 +149,7 @@ public actor Worker {
 
     /// Says goodbye if that can be sent in time, and closes the wire.
     private func leave() async {
-        let (endpoint, clock, limit) = (endpoint, clock, timing.farewell)
+        let (clock, limit) = (clock, timing.farewell)
         let reason: String
         switch ending {
         case .failed(let error): reason = boundedReason("\(error)")
@@ -155,7 +158,7 @@ public actor Worker {
         }
         let isKnown = welcome != nil
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { if isKnown { await endpoint.send(.goodbye(reason: reason)) } }
+            group.addTask { if isKnown { await self.say(.goodbye(reason: reason)) } }
             group.addTask { try? await clock.sleep(for: limit) }
             await group.next()
             await endpoint.close()
@@ -180,6 +183,20 @@ public actor Worker {
             return first
         }
         if !isDone { log.line("the engine is still busy; leaving without it") }
+    }
+
+    // MARK: Saying
+
+    /// Sends a message after all that were said before it. The endpoint alone does not promise that: two tasks of this actor
+    /// that call it one after the other race for its queue, and a chunk or a credit that overtakes an introduction, or is
+    /// overtaken by it, means something else.
+    func say(_ message: WorkerMessage) async {
+        let ticket = nextTicket
+        nextTicket += 1
+        if ticket != turn { await withCheckedContinuation { turns[ticket] = $0 } }
+        await endpoint.send(message)
+        turn += 1
+        turns.removeValue(forKey: turn)?.resume()
     }
 
     // MARK: Working

@@ -84,6 +84,14 @@ enum Sample {
                 gradientDigest: digest(of: gradient), momentsDigest: digest(of: moments)))
     }
 
+    static func kind(_ message: WorkerMessage) -> String? {
+        switch message {
+        case .hello: "hello"
+        case .gradientChunk: "chunk"
+        default: nil
+        }
+    }
+
     static let shortWaits = Worker.Timing(
         introduction: .milliseconds(1), farewell: .milliseconds(50), engineStop: .milliseconds(50), patience: 3)
 }
@@ -125,6 +133,15 @@ struct Bench: Sendable {
                     request.digest, offset: request.offset, totalBytes: content.count,
                     bytes: Array(content[request.offset..<end])))
             served += end - request.offset
+        }
+    }
+
+    /// Waits until a condition holds that no message tells.
+    func until(_ what: String, _ condition: () async -> Bool) async throws {
+        let deadline = ContinuousClock.now + .seconds(30)
+        while await !condition() {
+            if ContinuousClock.now > deadline { throw TookTooLong(description: "no \(what)") }
+            await Task.yield()
         }
     }
 
