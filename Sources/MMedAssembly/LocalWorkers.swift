@@ -100,10 +100,12 @@ final class LocalWorkers: Sendable {
             onEvent(name, "ended (\(why)); given up after \(LocalWorkers.restartsMax) restarts")
             return
         }
-        // At the end of a run the workers are gone before this process knows that they may.
+        // A death is told at once; a clean exit may be that of a run whose end this process does not know yet.
+        let isClean = process.terminationReason == .exit && process.terminationStatus == 0
+        if !isClean { onEvent(name, "ended (\(why)); it will be started again") }
         DispatchQueue.global().asyncAfter(deadline: .now() + LocalWorkers.restartSeconds) { [weak self] in
             guard let self, !isStopping.load(ordering: .acquiring) else { return }
-            onEvent(name, "ended (\(why)); starting it again")
+            if isClean { onEvent(name, "ended (\(why)); starting it again") }
             do { try launch(index) } catch { onEvent(name, "could not be started: \(error)") }
         }
     }
