@@ -1,0 +1,141 @@
+import Foundation
+import Testing
+
+/// How a program ended, and what it said.
+struct Ended: CustomStringConvertible {
+    var command: String
+    /// The exit code; minus the signal's number when a signal ended it.
+    var code: Int32
+    var output: String
+    var errors: String
+
+    var description: String { "\(command)\nended with \(code)\nstdout: \(output)\nstderr: \(errors)" }
+}
+
+/// One process of a test. What it prints goes to files, so that a full pipe never holds it up.
+final class Program {
+    private let process = Process()
+    private let command: String
+    private let outputPath: String
+    private let errorsPath: String
+
+    /// Starts a program that the build put beside the tests, or one of another folder.
+    init(
+        _ name: String, _ arguments: [String], in scratch: Scratch, input: String = "", folder: String? = nil,
+        environment: [String: String] = [:]
+    ) throws {
+        let number = scratch.next()
+        outputPath = scratch.path + "/\(number).out"
+        errorsPath = scratch.path + "/\(number).err"
+        let inputPath = try scratch.write("\(number).in", input)
+        command = ([name] + arguments).joined(separator: " ")
+        let place = try folder ?? Program.folder()
+        process.executableURL = URL(fileURLWithPath: place + "/" + name)
+        process.arguments = arguments
+        process.currentDirectoryURL = URL(fileURLWithPath: scratch.path)
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        process.standardInput = FileHandle(forReadingAtPath: inputPath)
+        process.standardOutput = try Program.file(outputPath)
+        process.standardError = try Program.file(errorsPath)
+        try process.run()
+    }
+
+    deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+
+    /// Where the build put the programs: beside the file of this process.
+    static func folder() throws -> String {
+        let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        let folder = URL(fileURLWithPath: own).deletingLastPathComponent().path
+        for name in ["mmed-coord", "mmed-worker"] {
+            try #require(
+                FileManager.default.isExecutableFile(atPath: folder + "/" + name),
+                "\(name) is not in \(folder); build it with the tests: swift build --build-tests")
+        }
+        return folder
+    }
+
+    private static func file(_ path: String) throws -> FileHandle {
+        _ = FileManager.default.createFile(atPath: path, contents: nil)
+        return try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+    }
+
+    var output: String { text(of: outputPath) }
+    var errors: String { text(of: errorsPath) }
+    var isRunning: Bool { process.isRunning }
+
+    func signal(_ number: Int32) { kill(process.processIdentifier, number) }
+
+    /// Waits for the end; a process that does not end in time is killed and the test fails.
+    func end(within seconds: Double = 60, sourceLocation: SourceLocation = #_sourceLocation) async throws -> Ended {
+        do {
+            try await eventually("the end of \(command)", within: seconds, sourceLocation: sourceLocation) {
+                !process.isRunning
+            }
+        } catch {
+            kill(process.processIdentifier, SIGKILL)
+            throw Failure("\(error)\nstdout: \(output)\nstderr: \(errors)")
+        }
+        let status = process.terminationStatus
+        return Ended(
+            command: command, code: process.terminationReason == .exit ? status : -status, output: output,
+            errors: errors)
+    }
+}
+
+/// Why a test cannot go on.
+struct Failure: Error, CustomStringConvertible {
+    var description: String
+
+    init(_ description: String) { self.description = description }
+}
+
+/// Looks again and again until the condition holds; the time is a bound, never what is tested.
+func eventually(
+    _ what: String, within seconds: Double = 60, sourceLocation: SourceLocation = #_sourceLocation,
+    _ condition: () throws -> Bool
+) async throws {
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    while try !condition() {
+        guard ContinuousClock.now < deadline else {
+            Issue.record("waited \(seconds) s in vain for \(what)", sourceLocation: sourceLocation)
+            throw Failure("waited \(seconds) s in vain for \(what)")
+        }
+        try await Task.sleep(for: .milliseconds(5))
+    }
+}
+
+func text(of path: String) -> String {
+    String(decoding: FileManager.default.contents(atPath: path) ?? Data(), as: UTF8.self)
+}
+
+/// A folder of a test's own, removed at the end.
+final class Scratch {
+    let path: String
+    private var count = 0
+
+    init() throws {
+        path = NSTemporaryDirectory() + "/mmed-process-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    func next() -> Int {
+        count += 1
+        return count
+    }
+
+    @discardableResult
+    func write(_ name: String, _ text: String) throws -> String {
+        let path = path + "/" + name
+        try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+        return path
+    }
+}
+
+/// Runs `mmed-coord` to its end.
+func coordinator(
+    _ arguments: [String], in scratch: Scratch, input: String = "", sourceLocation: SourceLocation = #_sourceLocation
+) async throws -> Ended {
+    try await Program("mmed-coord", arguments, in: scratch, input: input).end(sourceLocation: sourceLocation)
+}

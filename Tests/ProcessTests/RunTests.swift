@@ -1,0 +1,138 @@
+import Foundation
+import Testing
+
+extension Processes {
+    @Suite(.serialized) struct Runs {}
+}
+
+extension Processes.Runs {
+    @Test func aRunLeavesEverythingThatIsPromised() async throws {
+        let lab = try await Lab.shared.value
+        let scratch = try Scratch()
+        let folder = scratch.path + "/run"
+        let ended = try await coordinator(try lab.arguments(Lab.cluster(learners: 2), "run", in: scratch), in: scratch)
+        #expect(ended.code == 0, "\(ended)")
+        #expect(ended.output.hasPrefix("Test accuracy in percent"), "\(ended)")
+        #expect(ended.output.contains("not medical advice"), "\(ended)")
+        #expect(ended.errors.contains("tail -f \(folder)/progress.log"), "\(ended)")
+        #expect(ended.errors.contains("run run is complete"), "\(ended)")
+        #expect(ended.output == text(of: folder + "/report.txt") + "\n")
+        for stage in ["base", "dsa", "gba", "merged"] {
+            for specialty in Lab.specialties {
+                let row = try Regex("(?m)^\(specialty) +\(stage) +plain +4 ")
+                #expect(ended.output.contains(row), "no row \(specialty) \(stage)\n\(ended.output)")
+            }
+        }
+        try expectAdapters(folder)
+        try expectMetrics(folder)
+        let resolved = folder + "/config.resolved.yaml"
+        let again = try await coordinator(["check", "--config", resolved, "--model", lab.model], in: scratch)
+        #expect(again.code == 0, "\(again)")
+        #expect(again.output.hasPrefix(text(of: resolved)), "the resolved configuration loads to another one")
+    }
+
+    private func expectAdapters(_ folder: String) throws {
+        // 16 examples in steps of 4, ten times over.
+        let supervised = Lab.specialties.map { "adapters/\($0)/v40" }
+        for place in supervised + ["merged"] {
+            let config = try #require(FileManager.default.contents(atPath: folder + "/\(place)/adapter_config.json"))
+            let object = try #require(try JSONSerialization.jsonObject(with: config) as? [String: Any])
+            #expect(object["peft_type"] as? String == "LORA", "\(place)")
+            let weights = try #require(
+                FileManager.default.contents(atPath: folder + "/\(place)/adapter_model.safetensors"))
+            #expect(weights.count > 1_000, "\(place)")
+        }
+        for specialty in Lab.specialties {
+            let versions = try FileManager.default.contentsOfDirectory(atPath: folder + "/adapters/\(specialty)")
+            let numbers = versions.compactMap { Int($0.dropFirst()) }.sorted()
+            #expect(numbers.count == 2 && numbers[0] == 40, "GBA made no version of \(specialty): \(versions)")
+        }
+    }
+
+    private func expectMetrics(_ folder: String) throws {
+        var updates = 0
+        for line in text(of: folder + "/metrics.jsonl").split(separator: "\n") {
+            let object = try #require(
+                try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any], "\(line)")
+            #expect(object["time"] is String && object["stage"] is String && object["event"] is String, "\(line)")
+            if object["event"] as? String == "update" {
+                updates += 1
+                #expect((object["loss"] as? Double)?.isFinite == true, "\(line)")
+            }
+        }
+        #expect(updates > 80)
+    }
+
+    @Test func progressTellsTheStory() async throws {
+        let lab = try await Lab.shared.value
+        let scratch = try Scratch()
+        let ended = try await coordinator(try lab.arguments(Lab.cluster(), "run", in: scratch), in: scratch)
+        #expect(ended.code == 0, "\(ended)")
+        let lines = try ProgressLine.all(scratch.path + "/run")
+        #expect(lines.first?.event == "run-begins")
+        #expect(lines.last?.event == "completed")
+        let stages = lines.filter { $0.event == "stage-begins" }.map(\.stage)
+        #expect(
+            stages == [
+                "eval-base", "dsa", "eval-dsa", "judge-before", "gba", "judge-after", "eval-gba", "merge",
+                "eval-merged",
+            ])
+        #expect(lines.filter { $0.level == "WARN" || $0.level == "ERROR" }.isEmpty, "a quiet run warns of nothing")
+        for specialty in Lab.specialties {
+            let updates = lines.filter { $0.stage == "dsa/\(specialty)" && $0.event == "update" }
+            #expect(updates.map(\.step) == (1...40).map { $0 })
+            let first = updates.first.flatMap { Double($0.values["loss"] ?? "") } ?? 0
+            let last = updates.last.flatMap { Double($0.values["loss"] ?? "") } ?? .infinity
+            #expect(last < first / 3, "supervision did not learn: loss \(first) to \(last)")
+            // The learner scores what the rollout worker sampled to the same bits.
+            let gaps = lines.filter { $0.stage == "gba/\(specialty)" }.compactMap { $0.values["logprob_gap"] }
+            #expect(!gaps.isEmpty && gaps.allSatisfy { $0 == "0" }, "\(gaps)")
+        }
+    }
+
+    @Test func theSmokeConfigurationRuns() async throws {
+        let lab = try await Lab.shared.value
+        let scratch = try Scratch()
+        let top = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().path
+        let ended = try await coordinator(
+            [
+                "start", "--config", top + "/configs/smoke.yaml", "--cluster", top + "/cluster/smoke.yaml", "--model",
+                lab.model, "--run-dir", scratch.path + "/smoke",
+            ], in: scratch)
+        #expect(ended.code == 0, "\(ended)")
+        let specialties = Set(try ProgressLine.all(scratch.path + "/smoke").map(\.stage)).filter {
+            $0.hasPrefix("dsa/")
+        }
+        #expect(specialties.count == 4)
+    }
+
+    /// Learners, rollout workers, their threads and who holds which adapter: none of it may change a bit of the result.
+    @Test(arguments: [
+        Lab.cluster(rollouts: 2, learners: 2), Lab.cluster(learners: 4, threads: 2),
+        Lab.cluster(rollouts: 2, threads: 2, adapters: ["pediatrics", "adult-medicine"]),
+    ])
+    func theClusterDoesNotChangeABit(cluster: String) async throws {
+        let expected = try await Lab.unbroken.value
+        #expect(expected.adapters.count == 10)
+        try await Lab.shared.value.finishedRun(cluster).expectSame(as: expected)
+    }
+
+    @Test func anotherSeedIsAnotherRun() async throws {
+        let other = try await Lab.shared.value.finishedRun(Lab.cluster(), ["--set", "seed=6"])
+        let expected = try await Lab.unbroken.value
+        let path = "adapters/pediatrics/v40/adapter_model.safetensors"
+        #expect(other.adapters[path] != nil)
+        #expect(other.adapters[path] != expected.adapters[path])
+    }
+
+    @Test func aRunOverAFileSocketIsTheSame() async throws {
+        // A socket's path is short, and nobody else may enter its folder.
+        let folder = "/tmp/mmed-\(ProcessInfo.processInfo.processIdentifier)"
+        try FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let run = try await Lab.shared.value.finishedRun(Lab.cluster(listen: "ipc://\(folder)/s"))
+        run.expectSame(as: try await Lab.unbroken.value)
+    }
+}
