@@ -14,17 +14,19 @@ extension PlanBuilder {
                 .badData, at: data.train.path, "no record of \(specialty) has reasoning, which DSA learns from",
                 mend: "add reasoning to its records, or set dsa.enabled to false")
         }
-        var batches: [[LearningTree]] = []
+        var batches: [(ids: [String], trees: [LearningTree])] = []
         for epoch in 0..<config.dsa.epochs {
             let order = shuffled(records.count, "dsa", specialty, round: epoch)
             for start in stride(from: 0, to: order.count, by: config.dsa.examplesPerStep) {
                 let part = order[start..<min(order.count, start + config.dsa.examplesPerStep)]
-                batches.append(weighted(try part.map { try supervisedTree(records[$0], epoch: epoch) }))
+                let trees = weighted(try part.map { try supervisedTree(records[$0], epoch: epoch) })
+                batches.append((part.map { records[$0].id }, trees))
             }
         }
         let schedule = learningRates(config.dsa.learningRate, config.dsa.schedule, updates: batches.count)
-        return batches.enumerated().map { index, trees in
-            StepPlan(examples: trees, learningRates: [schedule.rate(update: index)])
+        return batches.enumerated().map { index, batch in
+            StepPlan(
+                examples: batch.trees, exampleIds: batch.ids, learningRates: [schedule.rate(update: index)])
         }
     }
 

@@ -31,7 +31,7 @@ extension Coordinator {
 
     private func refused(_ order: UpdateOrder, _ reason: String) { feed(.updateRefused(order, reason: reason)) }
 
-    private func failed(_ error: any Error) { failure = error }
+    func failed(_ error: any Error) { failure = error }
 
     func merge(_ order: MergeOrder) {
         let port = ports.merge

@@ -27,8 +27,10 @@ extension Coordinator {
         }
     }
 
+    /// In the order of the core's actions: a word that lets a worker forget its results must not overtake the record of them.
     private func tell(_ name: Name, _ message: CoordinatorMessage) {
-        if let peer = connections[name] { endpoint.send(message, to: peer) }
+        outbox.append([.send(name, message)])
+        flush()
     }
 
     /// What a lease brought cannot be used: the work goes back, and the worker forgets its result.

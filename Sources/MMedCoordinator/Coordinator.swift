@@ -17,7 +17,9 @@ public actor Coordinator {
     var gradients = GradientIntake()
     /// Summed gradients that learners may still pull, newest last.
     var recentGradients: [(digest: Digest, bytes: [UInt8])] = []
-    private var outcome: Outcome?
+    var outcome: Outcome?
+    /// What the core said to do and is not done yet, because a record before it is not on the disk.
+    var outbox = Outbox()
     var failure: (any Error)?
     private var isDraining = false
     private let clock = ContinuousClock()
@@ -30,11 +32,12 @@ public actor Coordinator {
     /// A stranger is asked who it is once in this time.
     private let askMilliseconds: UInt64 = 1_000
 
-    /// A coordinator of a plan, from a state whose epoch is already on the disk.
+    /// A coordinator of a plan, from a state whose epoch is already on the disk and what the journal knows beyond it.
     public init(
-        plan: RunPlan, state: RunState, modelDigest: Digest, endpoint: any CoordinatorEndpoint, ports: CoordinatorPorts
+        plan: RunPlan, state: RunState, journal: [JournalRecord] = [], modelDigest: Digest,
+        endpoint: any CoordinatorEndpoint, ports: CoordinatorPorts
     ) {
-        core = CoordinatorCore(plan: plan, state: state)
+        core = CoordinatorCore(plan: plan, state: state, journal: journal)
         self.endpoint = endpoint
         self.ports = ports
         handshake = Handshake(modelDigest: modelDigest, adapters: plan.adapters.map(\.name))
@@ -199,13 +202,14 @@ public actor Coordinator {
 
     func feed(_ event: Event) {
         guard !isOver else { return }
-        for action in core.step(event, at: now()) { perform(action) }
+        outbox.append(core.step(event, at: now()))
+        flush()
     }
 
-    private func perform(_ action: Action) {
-        // After a write that failed nothing may rest on it.
-        guard failure == nil else { return }
+    /// After a write that failed nothing may rest on it, so the caller has looked at `failure`.
+    func perform(_ action: Action) {
         switch action {
+        case .record: preconditionFailure("a record is written by the journal, before what follows it")
         case .send(let name, let message):
             if let peer = connections[name] { endpoint.send(message, to: peer) }
         case .broadcast(let update):

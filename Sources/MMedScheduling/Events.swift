@@ -188,6 +188,8 @@ public enum Outcome: Hashable, Sendable {
 
 /// What the runtime must do, in this order.
 public enum Action: Sendable {
+    /// Write a record durably before any later action is performed.
+    case record(JournalRecord)
     /// Send to a worker.
     case send(Name, CoordinatorMessage)
     /// Send a committed update to every learner that holds the adapter.

@@ -42,17 +42,20 @@ public struct StepPlan: Hashable, Sendable {
     public var spares: [QuestionPlan]
     /// Learned from in supervision.
     public var examples: [LearningTree]
+    /// The records' ids, one for each example.
+    public var exampleIds: [String]
     /// Learning rate of each update; empty where nothing is learned.
     public var learningRates: [Double]
 
     /// A step.
     public init(
         questions: [QuestionPlan] = [], spares: [QuestionPlan] = [], examples: [LearningTree] = [],
-        learningRates: [Double] = []
+        exampleIds: [String] = [], learningRates: [Double] = []
     ) {
         self.questions = questions
         self.spares = spares
         self.examples = examples
+        self.exampleIds = exampleIds
         self.learningRates = learningRates
     }
 }

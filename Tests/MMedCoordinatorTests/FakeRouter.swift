@@ -102,6 +102,9 @@ struct Line: Sendable {
         try await mail.next("end") { if case .end(let reason) = $0 { reason } else { nil } }
     }
 
+    /// True when such a message has come, read or not.
+    func wasTold(_ isMeant: (CoordinatorMessage) -> Bool) -> Bool { mail.values.contains(where: isMeant) }
+
     func answer(_ digest: Digest) async throws -> CoordinatorMessage {
         try await mail.next("answer to a blob request") { message in
             switch message {
