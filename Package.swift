@@ -10,6 +10,7 @@ struct Room {
 }
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
@@ -25,7 +26,7 @@ let rooms: [Room] = [
     Room(name: "MMedTransport", rooms: ["MMedCore", "MMedProtocol", "MMedCodec", "CZeroMQ"]),
     Room(
         name: "MMedStore", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedFormats"],
-        packages: [crypto]),
+        packages: [crypto, grdb]),
     Room(name: "MMedEngine", rooms: ["MMedCore", "MMedAlgorithms", "MMedTensor", "MMedFormats"]),
     Room(name: "MMedMerging", rooms: ["MMedCore", "MMedTensor", "MMedFormats"]),
     Room(name: "MMedConfig", rooms: ["MMedCore", "MMedAlgorithms", "MMedScheduling"], packages: [yams]),
@@ -77,6 +78,7 @@ var dependencies: [Package.Dependency] = [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
     .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
     .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
 ]
 
@@ -96,7 +98,7 @@ if let slice = Context.environment["MMED_SLICE"] {
         kept.contains(target.name) || asked.contains { target.name == $0 + "Tests" }
     }
     for room in rooms where kept.contains(room.name) {
-        if room.name == "MMedStore" { usedPackages.insert("swift-crypto") }
+        if room.name == "MMedStore" { usedPackages.formUnion(["swift-crypto", "GRDB.swift"]) }
         if room.name == "MMedConfig" { usedPackages.insert("Yams") }
         if room.name == "MMedTelemetry" { usedPackages.insert("swift-log") }
     }

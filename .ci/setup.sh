@@ -26,14 +26,15 @@ check_swift() {
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2> /dev/null)" = installed ]; }
 
 install_packages() {
-    local wanted=(libzmq3-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libopenblas-dev liblz4-dev)
+    local wanted=(libzmq3-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libopenblas-dev liblz4-dev
+        libsqlite3-dev)
     if ! command -v dpkg-query > /dev/null; then
         local header missing=()
-        for header in zmq.h protobuf-c/protobuf-c.h lz4frame.h cblas.h; do
+        for header in zmq.h protobuf-c/protobuf-c.h lz4frame.h cblas.h sqlite3.h; do
             [ -n "$(find /usr/include /usr/local/include -path "*/$header" -print -quit 2> /dev/null)" ] || missing+=("$header")
         done
         [ ${#missing[@]} -eq 0 ] || fail "this is no Debian, and these headers are missing: ${missing[*]}" \
-            "install your system's packages for ZeroMQ, protobuf-c, LZ4 and OpenBLAS"
+            "install your system's packages for ZeroMQ, protobuf-c, LZ4, OpenBLAS and SQLite"
         return
     fi
     local package missing=()

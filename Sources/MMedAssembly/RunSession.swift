@@ -14,6 +14,9 @@ public struct RunSession: Sendable {
     private let run: PreparedRun
     private let folder: RunFolder
     private let store: RunStore
+    private let journal: RunJournal
+    /// What the journal knows beyond the checkpoint.
+    private let openRecords: [JournalRecord]
     private let state: RunState
     private let telemetry: RunTelemetry
 
@@ -27,23 +30,33 @@ public struct RunSession: Sendable {
         }
         folder = try RunFolder(path: folderPath)
         let layouts = run.layouts
+        let loaded = isResumed ? try folder.loadCheckpoint() : nil
+        if let loaded, loaded.planDigest != run.planDigest {
+            throw MMedError(
+                .badConfig, at: folderPath, "its configuration, data or model are not those the run began with",
+                mend: "put them back as they were; a changed configuration needs a run of its own")
+        }
+        journal = RunJournal(try isResumed ? Journal(existing: folder) : Journal(new: folder))
         store = RunStore(
-            folder: folder, planDigest: run.planDigest, layouts: layouts,
+            folder: folder, journal: journal.file, planDigest: run.planDigest, layouts: layouts,
             baseModel: (run.host.path as NSString).lastPathComponent)
-        if isResumed {
-            let loaded = try folder.loadCheckpoint()
-            guard loaded.planDigest == run.planDigest else {
-                throw MMedError(
-                    .badConfig, at: folderPath, "its configuration, data or model are not those the run began with",
-                    mend: "put them back as they were; a changed configuration needs a run of its own")
-            }
-            state = try RunSession.resumed(loaded.state, folder, planDigest: run.planDigest)
+        if let loaded {
+            try journal.file.verifyTail(from: loaded.journal)
+            openRecords = try journal.file.openRecords(after: loaded.state)
+            // The epoch is raised on the disk before the first bind, so that fences of the former process are always older.
+            var raised = loaded.state
+            raised.epoch += 1
+            state = raised
             store.clean(state)
         } else {
             state = try RunSession.initial(run, layouts, store)
+            openRecords = []
             try folder.writeWhole(Array(run.config.resolvedYAML.utf8), to: folderPath + "/config.resolved.yaml")
-            try folder.saveCheckpoint(state, planDigest: run.planDigest)
+            try journal.file.begin(
+                run: run.name, plan: run.planDigest, model: run.host.digest, seed: run.plan.seed,
+                questions: run.data.lineage)
         }
+        try folder.saveCheckpoint(state, planDigest: run.planDigest, journal: try journal.file.head())
         let budget = TokenBudget(run.plan)
         telemetry = try RunTelemetry(
             folder: folderPath, tokensPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) })
@@ -65,24 +78,17 @@ public struct RunSession: Sendable {
             })
     }
 
-    /// The epoch is raised on the disk before the first bind, so that fences of the former process are always older.
-    private static func resumed(_ state: RunState, _ folder: RunFolder, planDigest: Digest) throws -> RunState {
-        var state = state
-        state.epoch += 1
-        try folder.saveCheckpoint(state, planDigest: planDigest)
-        return state
-    }
-
     /// Runs to the end; `workerProgram` is started for each local worker of the cluster. Returns how it ended.
     public func run(workerProgram: String, say: @escaping @Sendable (String) -> Void) async throws -> Outcome {
         let endpoint = try ZeroMQCoordinatorEndpoint(listeningAt: run.cluster.listen)
         let ports = CoordinatorPorts(
             optimizer: ReferenceOptimizer(
                 layouts: run.layouts, settings: run.config.optimizer, store: store, threads: 1),
-            reward: RewardJudge(tokenizer: run.host.tokenizer), store: store, merge: try merge(),
+            reward: RewardJudge(tokenizer: run.host.tokenizer), store: store, journal: journal, merge: try merge(),
             telemetry: telemetry)
         let coordinator = Coordinator(
-            plan: run.plan, state: state, modelDigest: run.host.digest, endpoint: endpoint, ports: ports)
+            plan: run.plan, state: state, journal: openRecords, modelDigest: run.host.digest, endpoint: endpoint,
+            ports: ports)
         let telemetry = telemetry
         let workers = try LocalWorkers(
             cluster: run.cluster, executable: workerProgram, address: endpoint.boundAddress, modelPath: run.host.path,

@@ -110,9 +110,19 @@ public struct MergeOrder: Hashable, Sendable {
         public var supervised: AdapterReference?
         /// After GBA; nil when the run has none.
         public var reinforced: AdapterReference?
+
+        /// One specialty's experts.
+        public init(specialty: Name, supervised: AdapterReference?, reinforced: AdapterReference?) {
+            self.specialty = specialty
+            self.supervised = supervised
+            self.reinforced = reinforced
+        }
     }
     /// In the order of the plan.
     public var inputs: [Input]
+
+    /// A merge of these experts.
+    public init(inputs: [Input]) { self.inputs = inputs }
 }
 
 /// How serious a log line is.

@@ -17,7 +17,7 @@ struct MMedCoordCommand: AsyncParsableCommand {
         subcommands: [
             StartCommand.self, CheckCommand.self, StatusCommand.self, MergeCommand.self, EvalCommand.self,
             ExportCommand.self, ScoreCommand.self, SampleCommand.self, AdvantagesCommand.self, BenchCommand.self,
-            TinyModelCommand.self,
+            VerifyCommand.self, LineageCommand.self, TinyModelCommand.self,
         ])
 }
 
