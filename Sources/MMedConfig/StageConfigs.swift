@@ -169,9 +169,10 @@ public struct EvalConfig: Equatable, Sendable {
     public var temperature = 0.0
     /// Tokens of an answer at most.
     public var maxTokens = 96
-    /// Validation questions of each specialty asked before and after GBA for a paired judgement; 0 leaves it out.
+    /// Validation questions of each specialty asked before and after GBA for a paired judgement, under every guideline prompt
+    /// and the plain one with GBA's sampling; 0 leaves it out.
     public var judgeQuestions = 0
-    /// Paths of each guideline prompt in that judgement.
+    /// Paths of each prompt in that judgement.
     public var judgePaths = 1
 
     /// The defaults.
