@@ -55,7 +55,9 @@ import Testing
         let lease = try await line.rollout()
         bench.journal.shut()
         for question in lease.questions {
-            for slot in question.slots { line.say(.trajectories(lease.lease, [FakeWork.path(slot, question, seed: 5)])) }
+            for slot in question.slots {
+                line.say(.trajectories(lease.lease, [FakeWork.path(slot, question, seed: 5)]))
+            }
         }
         let blob = bench.store.put([1])
         line.say(.blobRequest(blob, offset: 0))
