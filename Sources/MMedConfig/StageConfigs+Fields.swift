@@ -25,6 +25,10 @@ extension DSAConfig: ConfigSection {
             ConfigField(
                 "answerWeight", \.answerWeight, .number(1, 1000),
                 "Weight of the answer's letter in the loss, where every other token weighs 1."),
+            ConfigField(
+                "contrast", \.contrast, .flag,
+                "Also train, for every trace, the letter that would follow if the options changed places in it (the trace itself "
+                    + "is not trained then), and turn the options by one place in each epoch."),
             ConfigField("learningRate", \.learningRate, .number(0, 1, above: true), "Peak learning rate."),
             ConfigField("schedule", \.schedule, .section, ""),
         ]

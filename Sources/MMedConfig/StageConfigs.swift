@@ -40,6 +40,9 @@ public struct DSAConfig: Equatable, Sendable {
     public var examplesPerStep = 16
     /// Weight of the answer's letter in the loss, where every other token weighs 1.
     public var answerWeight = 10.0
+    /// Also train, for every trace, the letter that would follow if the options changed places in it, and ask the options in
+    /// another order in each epoch.
+    public var contrast = true
     /// Peak learning rate.
     public var learningRate = 2e-3
     /// Its course.

@@ -13,6 +13,7 @@ extension CoordinatorDesk {
         case .gradientChunk(let chunk): take(chunk, from: name)
         case .leaseFailed(let lease, let reason): feed(.leaseFailed(name, lease, reason: reason))
         case .updateApplied(let reference): feed(.replica(name, reference))
+        case .canary(let report): feed(.canary(name, report))
         case .blobRequest(let digest, let offset): serve(digest, offset, to: peer, name)
         case .beat(let beat): hear(beat, from: name)
         case .goodbye(let reason): if let name = release(peer) { feed(.left(name, reason: reason)) }

@@ -58,7 +58,7 @@ extension CoordinatorDesk {
                 .welcome(
                     Welcome(
                         run: plan.run, seed: plan.seed, beatMilliseconds: Int(plan.settings.beatMilliseconds),
-                        adapters: plan.adapters)), to: peer)
+                        adapters: plan.adapters, canaryIds: plan.canaryIds)), to: peer)
             feed(.joined(hello))
             if isDraining { send(.drain, to: peer) }
         }
