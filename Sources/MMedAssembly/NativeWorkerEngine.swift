@@ -87,7 +87,8 @@ final class NativeWorkerEngine: WorkerEngine {
         try await thread.run {
             let weights = try adapter.map { try self.require($0) }
             let tree = PromptTree(
-                prefixIds: [ids[0]], suffixIds: [[ids[1]]], paths: [TreePath(suffix: 0, completionIds: Array(ids[2...]))]
+                prefixIds: [ids[0]], suffixIds: [[ids[1]]],
+                paths: [TreePath(suffix: 0, completionIds: Array(ids[2...]))]
             )
             return try self.learner.score([tree], adapter: weights)[0][0].reduce(0) { $0 + Double($1) }
         }

@@ -36,7 +36,9 @@ struct OptionTexts {
     private func occurs(_ option: [Character], in text: [Character], at place: Int) -> Bool {
         let end = place + option.count
         guard !option.isEmpty, end <= text.count, text[place..<end].elementsEqual(option) else { return false }
-        func isInside(_ index: Int) -> Bool { text.indices.contains(index) && (text[index].isLetter || text[index].isNumber) }
+        func isInside(_ index: Int) -> Bool {
+            text.indices.contains(index) && (text[index].isLetter || text[index].isNumber)
+        }
         let opens = option.first.map { $0.isLetter || $0.isNumber } ?? false
         let closes = option.last.map { $0.isLetter || $0.isNumber } ?? false
         return !(opens && isInside(place - 1)) && !(closes && isInside(end))

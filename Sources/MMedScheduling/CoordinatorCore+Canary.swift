@@ -26,7 +26,9 @@ extension CoordinatorCore {
             place = canaries.count - 1
             warnIfLikeBase(report, from: name)
         }
-        canaries[place].reports.removeAll { $0.worker == name || workers[$0.worker] == nil && $0.logprob != report.logprob }
+        canaries[place].reports.removeAll {
+            $0.worker == name || workers[$0.worker] == nil && $0.logprob != report.logprob
+        }
         canaries[place].reports.append((name, report.logprob))
         compare(canaries[place])
     }

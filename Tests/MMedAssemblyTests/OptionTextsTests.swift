@@ -12,7 +12,10 @@ import Testing
             ["no diabetes", "diabetes"], "high for diabetes, low for no diabetes: diabetes weighs more.",
             "high for no diabetes, low for diabetes: no diabetes weighs more."
         ),
-        (["ill", "well"], "still ill, the illness is ill-defined: ill", "still well, the illness is well-defined: well"),
+        (
+            ["ill", "well"], "still ill, the illness is ill-defined: ill",
+            "still well, the illness is well-defined: well"
+        ),
         (["a b", "b", "c"], "a b, then b, then c, then abc", "b, then c, then a b, then abc"),
         (["stage 3", "stage 30"], "stage 30 and stage 3.", "stage 3 and stage 30."),
     ])

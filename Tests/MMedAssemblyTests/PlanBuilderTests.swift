@@ -62,7 +62,7 @@ import Testing
     }
 
     @Test func everyEpochIsARoundOfTheExamples() throws {
-        let material = try Material()
+        let material = try Material(["dsa.contrast=false"])
         let prompts = try material.prompts
         let dsa = try stage("dsa", of: material.plan())
         #expect(dsa.tracks.map(\.specialty.text) == ["adult-medicine", "pediatrics"])
@@ -80,7 +80,7 @@ import Testing
     }
 
     @Test func everyExampleHasAGuidelinePathAndAPlainOne() throws {
-        let material = try Material(["dsa.answerWeight=1"])
+        let material = try Material(["dsa.answerWeight=1", "dsa.contrast=false"])
         let prompts = try material.prompts
         let guided = try material.config.prompt.guidelines.map { try prompts.suffixIds(guideline: $0.text) }
         let plain = try prompts.suffixIds(guideline: nil)
@@ -102,8 +102,8 @@ import Testing
 
     @Test func theAnswersLetterStandsOnceMoreAsALeaf() throws {
         let idsAfterLetter = try Material().prompts.idsAfterLetter
-        let light = try stage("dsa", of: Material(["dsa.answerWeight=1"]).plan())
-        let heavy = try stage("dsa", of: Material(["dsa.answerWeight=5"]).plan())
+        let light = try stage("dsa", of: Material(["dsa.answerWeight=1", "dsa.contrast=false"]).plan())
+        let heavy = try stage("dsa", of: Material(["dsa.answerWeight=5", "dsa.contrast=false"]).plan())
         let pairs = zip(light.tracks.flatMap(\.steps), heavy.tracks.flatMap(\.steps))
         for (lightStep, heavyStep) in pairs {
             let tokens = lightStep.examples.flatMap(\.tree.paths).reduce(0) { $0 + $1.completionIds.count }
