@@ -17,27 +17,28 @@ let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 let rooms: [Room] = [
     Room(name: "MMedCore"),
+    Room(name: "MMedLocks"),
     Room(name: "MMedAlgorithms", rooms: ["MMedCore"]),
     Room(name: "MMedProtocol", rooms: ["MMedCore", "MMedAlgorithms"]),
     Room(name: "MMedScheduling", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol"]),
     Room(name: "MMedCodec", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "CWire", "CLZ4"]),
     Room(name: "MMedTensor", rooms: ["MMedCore", "COpenBLAS", "CKernels"]),
     Room(name: "MMedFormats", rooms: ["MMedCore", "MMedTensor"]),
-    Room(name: "MMedTransport", rooms: ["MMedCore", "MMedProtocol", "MMedCodec", "CZeroMQ"]),
+    Room(name: "MMedTransport", rooms: ["MMedCore", "MMedLocks", "MMedProtocol", "MMedCodec", "CZeroMQ"]),
     Room(
-        name: "MMedStore", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedFormats"],
+        name: "MMedStore", rooms: ["MMedCore", "MMedLocks", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedFormats"],
         packages: [crypto, grdb]),
     Room(name: "MMedEngine", rooms: ["MMedCore", "MMedAlgorithms", "MMedTensor", "MMedFormats"]),
     Room(name: "MMedMerging", rooms: ["MMedCore", "MMedTensor", "MMedFormats"]),
     Room(name: "MMedConfig", rooms: ["MMedCore", "MMedAlgorithms", "MMedScheduling"], packages: [yams]),
     Room(name: "MMedTelemetry", rooms: ["MMedCore", "MMedScheduling"], packages: [logging]),
     Room(name: "MMedCoordinator", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling"]),
-    Room(name: "MMedWorker", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling"]),
+    Room(name: "MMedWorker", rooms: ["MMedCore", "MMedLocks", "MMedAlgorithms", "MMedProtocol", "MMedScheduling"]),
     // The root plugs real parts into the runtimes; the executables only read the command line.
     Room(
         name: "MMedAssembly",
         rooms: [
-            "MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedTensor", "MMedFormats",
+            "MMedCore", "MMedLocks", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedTensor", "MMedFormats",
             "MMedTransport",
             "MMedStore", "MMedEngine", "MMedMerging", "MMedConfig", "MMedTelemetry", "MMedCoordinator", "MMedWorker",
         ]),
@@ -66,10 +67,10 @@ for room in rooms {
     targets.append(.target(name: room.name, dependencies: inside + room.packages, swiftSettings: strict))
     if room.hasTests {
         // C modules belong to one room each, so a test reaches them only through that room.
-        let reachable = room.rooms.filter { $0.hasPrefix("MMed") }.map { Target.Dependency.byName(name: $0) }
+        let reachable = Set(room.rooms.filter { $0.hasPrefix("MMed") } + [room.name, "MMedLocks"]).sorted()
         targets.append(
             .testTarget(
-                name: room.name + "Tests", dependencies: [.byName(name: room.name)] + reachable,
+                name: room.name + "Tests", dependencies: reachable.map { .byName(name: $0) },
                 resources: room.name == "MMedEngine" ? [.copy("Fixtures")] : [], swiftSettings: strict))
     }
 }
@@ -98,7 +99,7 @@ var dependencies: [Package.Dependency] = [
 // `MMED_SLICE=MMedTensor swift test` builds one room, what it stands on and its tests, without the rest of the house.
 if let slice = isFuzzing ? "Fuzz" : Context.environment["MMED_SLICE"] {
     let asked = Set(slice.split(separator: ",").map(String.init))
-    var kept = asked
+    var kept = asked.union(["MMedLocks"])
     if asked.contains("Fuzz") { kept.formUnion(fuzzed + (isFuzzing ? ["mmed-fuzz"] : [])) }
     var usedPackages = Set<String>()
     var grew = true

@@ -2,6 +2,7 @@ import Dispatch
 import Foundation
 import MMedConfig
 import MMedCore
+import MMedLocks
 import Synchronization
 
 /// The workers that a cluster file places on this machine: started with the coordinator, restarted when they die, ended with it.
@@ -17,7 +18,7 @@ final class LocalWorkers: Sendable {
     private let executable: String
     private let logFolder: String
     private let onEvent: @Sendable (String, String) -> Void
-    private let children: Mutex<[Child]>
+    private let children: Locked<[Child]>
     private let isStopping = Atomic<Bool>(false)
     /// A worker that dies more often than this is not started again: its log tells why.
     private static let restartsMax = 5
@@ -49,7 +50,7 @@ final class LocalWorkers: Sendable {
                 list.append(Child(name: name, arguments: arguments))
             }
         }
-        children = Mutex(list)
+        children = Locked(list)
     }
 
     /// Starts all of them. Throws `internalError` when the program is not there.

@@ -1,9 +1,9 @@
 import Foundation
 import MMedCoordinator
 import MMedCore
+import MMedLocks
 import MMedScheduling
 import MMedTelemetry
-import Synchronization
 
 /// progress.log, metrics.jsonl and the terminal's line, behind the coordinator's port.
 final class RunTelemetry: TelemetryPort {
@@ -26,7 +26,7 @@ final class RunTelemetry: TelemetryPort {
         var tokensDone = 0.0
         var tokensAtStart: Double?
     }
-    private let seen = Mutex(Seen())
+    private let seen = Locked(Seen())
 
     /// Opens the files; `tokensPlanned` are the predicted tokens of each stage, in their order.
     init(folder: String, tokensPlanned: [(stage: String, tokens: Double)]) throws {

@@ -1,6 +1,6 @@
 import MMedCore
+import MMedLocks
 import MMedProtocol
-import Synchronization
 
 @testable import MMedCoordinator
 
@@ -14,7 +14,7 @@ final class FakeRouter: CoordinatorEndpoint {
 
     let inbound: AsyncStream<InboundFromWorkers>
     private let heard: AsyncStream<InboundFromWorkers>.Continuation
-    private let lines = Mutex<[PeerID: Line]>([:])
+    private let lines = Locked<[PeerID: Line]>([:])
 
     init() { (inbound, heard) = AsyncStream.makeStream() }
 

@@ -3,10 +3,10 @@ import MMedAlgorithms
 import MMedConfig
 import MMedCore
 import MMedFormats
+import MMedLocks
 import MMedProtocol
 import MMedScheduling
 import MMedStore
-import Synchronization
 
 /// The `eval` command: one adapter (or the base model) on the test questions of a configuration, in this process.
 public enum EvalTool {
@@ -68,7 +68,7 @@ public enum EvalTool {
                 reward: question.reward, slots: slots(of: question, track: index, question: place))
         }
         let lease = RolloutLease(lease: LeaseID(fence: 1), durationMilliseconds: 60_000, questions: work)
-        let finished = Mutex<[Trajectory]>([])
+        let finished = Locked<[Trajectory]>([])
         try await engine.sample(
             lease, seed: seed, isCancelled: { false }, onFinished: { path in finished.withLock { $0.append(path) } })
         let judge = RewardJudge(tokenizer: engine.host.tokenizer)
