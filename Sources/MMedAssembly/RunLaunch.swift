@@ -72,6 +72,7 @@ public struct RunLaunch: Sendable {
         rows.append(
             "predicted time: \(duration(total)) on two quiet Zen 4 cores with SmolLM2-135M; drawn tokens are half the budget of each path"
         )
+        rows += prepared.data.leftOut
         rows.append("model: \(prepared.host.path), sha256 \(prepared.host.digest.hex)")
         return rows.joined(separator: "\n")
     }
@@ -85,6 +86,7 @@ public struct RunLaunch: Sendable {
         let own = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
         let program = (Bundle.main.executableURL ?? own).deletingLastPathComponent().appendingPathComponent(
             "mmed-worker")
+        for sentence in prepared.data.leftOut { say(sentence) }
         let outcome = try await session.run(workerProgram: program.path, say: say)
         let resume = "go on with: mmed-coord start --resume \(folderPath)"
         switch outcome {

@@ -93,6 +93,10 @@ public struct RunSession: Sendable {
                         .warn, scope: "run", event: "worker-process",
                         fields: [.init("worker", .text(name)), .init("what", .text(what))]))
             })
+        for sentence in run.data.leftOut {
+            telemetry.log(
+                LogEntry(.warn, scope: "run", event: "rows-left-out", fields: [.init("what", .text(sentence))]))
+        }
         say("run \(run.name): listening at \(endpoint.boundAddress), folder \(folder.path)")
         say("follow it with: tail -f \(folder.path)/progress.log")
         let signals = StopSignals {

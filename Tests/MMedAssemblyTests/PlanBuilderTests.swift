@@ -249,6 +249,16 @@ import Testing
         #expect(paths == 2 * 2 * 3 * 2, "specialties x questions x prompts x paths")
     }
 
+    @Test func linesOfOtherSpecialtiesAreToldWithTheirNumber() throws {
+        #expect(try Material().data.leftOut.isEmpty)
+        let told = try Material(["specialties=[pediatrics]"]).data.leftOut
+        #expect(told.count == 3)
+        #expect(
+            told[0].hasSuffix(
+                "train.jsonl: 10 lines of adult-medicine, which is not among the specialties of this run, are left out")
+        )
+    }
+
     @Test func whatDoesNotFitTheContextIsRefused() throws {
         let material = try Material()
         let stages = try material.plan().stages

@@ -39,6 +39,14 @@ let refusals: [Refusal] = [
     Refusal(
         what: "letter outside of the options", code: 65, says: ["split.jsonl:2", "`C`", "A to B"],
         data: ("train", question + "\n" + question.replacing(#""answer": "A""#, with: #""answer": "C""#))),
+    Refusal(
+        what: "mistyped specialty of a row", code: 65,
+        says: ["split.jsonl:2", "`pediatrcs`", "did you mean `pediatrics`"],
+        data: (
+            "test",
+            question.replacing("pediatrics", with: "adult-medicine") + "\n"
+                + question.replacing("pediatrics", with: "pediatrcs").replacing(#""id": "a""#, with: #""id": "b""#)
+        )),
     Refusal(what: "empty split", code: 65, says: ["split.jsonl", "the split is empty"], data: ("test", "")),
     Refusal(
         what: "image for a text model", code: 65, says: ["split.jsonl:1", "image"],
