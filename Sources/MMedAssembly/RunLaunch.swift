@@ -3,6 +3,7 @@ import MMedCore
 import MMedConfig
 import MMedProtocol
 import MMedScheduling
+import MMedTransport
 import MMedStore
 
 /// What `start` and `check` share: options to a prepared run, and a run to an exit code.
@@ -79,15 +80,24 @@ public struct RunLaunch: Sendable {
 
     /// Runs to the end and returns the exit code.
     public func run(say: @escaping @Sendable (String) -> Void) async throws -> Int32 {
-        let session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed)
-        var record = record
-        record.baseModel = (prepared.host.path as NSString).lastPathComponent
-        try record.write(in: folderPath)
         let own = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
         let program = (Bundle.main.executableURL ?? own).deletingLastPathComponent().appendingPathComponent(
             "mmed-worker")
+        // What can be refused is refused before the folder is made, so that the same command works once it is mended.
+        try LocalWorkers.requireProgram(program.path, of: prepared.cluster)
+        let endpoint = try ZeroMQCoordinatorEndpoint(listeningAt: prepared.cluster.listen)
+        let session: RunSession
+        do {
+            session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed)
+        } catch {
+            await endpoint.close()
+            throw error
+        }
+        var record = record
+        record.baseModel = (prepared.host.path as NSString).lastPathComponent
+        try record.write(in: folderPath)
         for sentence in prepared.data.leftOut { say(sentence) }
-        let outcome = try await session.run(workerProgram: program.path, say: say)
+        let outcome = try await session.run(endpoint, workerProgram: program.path, say: say)
         let resume = "go on with: mmed-coord start --resume \(folderPath)"
         switch outcome {
         case .completed:

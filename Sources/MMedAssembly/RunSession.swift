@@ -65,7 +65,7 @@ public struct RunSession: Sendable {
             })
     }
 
-    /// The epoch is raised on the disk before the first bind, so that fences of the former process are always older.
+    /// The epoch is raised on the disk before the first message is answered, so that fences of the former process are always older.
     private static func resumed(_ state: RunState, _ folder: RunFolder, planDigest: Digest) throws -> RunState {
         var state = state
         state.epoch += 1
@@ -74,8 +74,9 @@ public struct RunSession: Sendable {
     }
 
     /// Runs to the end; `workerProgram` is started for each local worker of the cluster. Returns how it ended.
-    public func run(workerProgram: String, say: @escaping @Sendable (String) -> Void) async throws -> Outcome {
-        let endpoint = try ZeroMQCoordinatorEndpoint(listeningAt: run.cluster.listen)
+    func run(
+        _ endpoint: ZeroMQCoordinatorEndpoint, workerProgram: String, say: @escaping @Sendable (String) -> Void
+    ) async throws -> Outcome {
         let ports = CoordinatorPorts(
             optimizer: ReferenceOptimizer(
                 layouts: run.layouts, settings: run.config.optimizer, store: store, threads: 1),

@@ -115,6 +115,41 @@ extension Processes.Refusals {
         }
     }
 
+    /// The folder is not made: the same command works once the address is free.
+    @Test func aPortInUseLeavesNothingBehind() async throws {
+        let lab = try await Lab.shared.value
+        let scratch = try Scratch()
+        let small = ["--set", "dsa.epochs=1", "--set", "gba.steps=1", "--set", "leases.noWorkersSeconds=600"]
+        let holder = try Program(
+            "mmed-coord", try lab.arguments("listen: tcp://127.0.0.1:0\nworkers: []\n", "holder", in: scratch) + small,
+            in: scratch)
+        let address = try await boundAddress(of: holder)
+        let arguments = try lab.arguments(Lab.cluster(listen: address), "run", in: scratch) + small
+        let refused = try await coordinator(arguments, in: scratch)
+        #expect(refused.code == 75, "\(refused)")
+        #expect(refused.errors.contains(address) && refused.errors.contains("port 0 takes a free one"), "\(refused)")
+        #expect(!FileManager.default.fileExists(atPath: scratch.path + "/run"), "the folder was made")
+        holder.signal(SIGKILL)
+        _ = try await holder.end()
+        let free = try await coordinator(arguments, in: scratch)
+        #expect(free.code == 0, "\(free)")
+    }
+
+    /// What `start` cannot listen at, `check` refuses too.
+    @Test(
+        arguments: ["check", "start"],
+        ["tcp://127.0.0.2:0", "tcp://lo:0", "ipc:///tmp/mmed.sock", "ipc:///no/folder/s"])
+    func anAddressThatCannotBeServedIsRefusedBeforeAnyWork(command: String, listen: String) async throws {
+        let lab = try await Lab.shared.value
+        let scratch = try Scratch()
+        var arguments = try lab.arguments(Lab.cluster(listen: listen), "run", in: scratch)
+        if command == "check" { arguments = ["check"] + arguments[1..<7] }
+        let ended = try await coordinator(arguments, in: scratch)
+        #expect(ended.code == 78, "\(ended)")
+        #expect(ended.errors.contains(listen), "\(ended)")
+        #expect(!FileManager.default.fileExists(atPath: scratch.path + "/run"), "the folder was made")
+    }
+
     @Test func anotherModelThanTheClusterFilePinsIsRefused() async throws {
         let lab = try await Lab.shared.value
         let scratch = try Scratch()
