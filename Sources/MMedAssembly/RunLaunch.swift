@@ -83,16 +83,19 @@ public struct RunLaunch: Sendable {
         let own = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
         let program = (Bundle.main.executableURL ?? own).deletingLastPathComponent().appendingPathComponent(
             "mmed-worker")
-        // What can be refused is refused before the folder is made, so that the same command works once it is mended.
+        // What can be refused is refused before the folder is made, so that the same command works once it is mended. A
+        // resumed run has its folder, and must raise the epoch there before it binds.
         try LocalWorkers.requireProgram(program.path, of: prepared.cluster)
-        let endpoint = try ZeroMQCoordinatorEndpoint(listeningAt: prepared.cluster.listen)
+        let listen = prepared.cluster.listen
+        let early = isResumed ? nil : try ZeroMQCoordinatorEndpoint(listeningAt: listen)
         let session: RunSession
         do {
             session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed)
         } catch {
-            await endpoint.close()
+            await early?.close()
             throw error
         }
+        let endpoint = try early ?? ZeroMQCoordinatorEndpoint(listeningAt: listen)
         var record = record
         record.baseModel = (prepared.host.path as NSString).lastPathComponent
         try record.write(in: folderPath)

@@ -65,7 +65,7 @@ public struct RunSession: Sendable {
             })
     }
 
-    /// The epoch is raised on the disk before the first message is answered, so that fences of the former process are always older.
+    /// The epoch is raised on the disk before the first bind, so that fences of the former process are always older.
     private static func resumed(_ state: RunState, _ folder: RunFolder, planDigest: Digest) throws -> RunState {
         var state = state
         state.epoch += 1
