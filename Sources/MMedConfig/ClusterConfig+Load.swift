@@ -53,7 +53,7 @@ extension ModelConfig: ConfigSection {
                     + PinnedModel.all.map { "`\($0.name)`" }.joined(separator: ", ") + "."),
             ConfigField(
                 "sha256", \.sha256, .optional(.digest, none: "the pinned digest, else that of the model found"),
-                "Every process refuses another model."),
+                "Every process refuses another model, also one that is given by `--model`."),
         ]
     }
 }

@@ -39,7 +39,9 @@ struct RunArguments: ParsableArguments {
     @Option(help: "The cluster file [cluster/local.yaml, else one rollout worker and one learner here].")
     var cluster: String?
 
-    @Option(help: "A model file, folder or pinned name instead of the cluster file's.")
+    @Option(
+        help:
+            "A model file, folder or pinned name instead of the cluster file's path; what its model.sha256 pins holds.")
     var model: String?
 
     @Option(help: ArgumentHelp("Override a key of the configuration; may be repeated.", valueName: "path.to.key=value"))

@@ -159,6 +159,10 @@ extension Processes.Refusals {
         let ended = try await coordinator(["check", "--config", lab.config, "--cluster", path], in: scratch)
         #expect(ended.code == 65, "\(ended)")
         #expect(ended.errors.contains(digest), "\(ended)")
+        let other = try await coordinator(
+            ["check", "--config", lab.config, "--cluster", path, "--model", lab.model], in: scratch)
+        #expect(other.code == 65, "\(other)")
+        #expect(other.errors.contains(digest) && other.errors.contains("--cluster"), "\(other)")
     }
 
     @Test func aDamagedModelIsRefused() async throws {
