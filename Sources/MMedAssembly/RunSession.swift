@@ -46,7 +46,8 @@ public struct RunSession: Sendable {
         }
         let budget = TokenBudget(run.plan)
         telemetry = try RunTelemetry(
-            folder: folderPath, tokensPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) })
+            folder: folderPath, secondsPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) },
+            stagesDone: state.stage)
     }
 
     private static func initial(_ run: PreparedRun, _ layouts: [Name: AdapterLayout], _ store: RunStore) throws
