@@ -14,17 +14,18 @@ struct RunReport {
 
     /// The text of report.txt.
     func text(of state: RunState) throws -> String {
-        let table = ResultTable { successes, trials in
-            let interval = wilsonInterval(successes: successes, trials: trials)
+        let table = ResultTable { share, trials in
+            let interval = wilsonInterval(share: share, trials: trials)
             return MMedTelemetry.Interval(low: interval.low, high: interval.high)
         }
-        let results = state.evaluations.filter { $0.stage.hasPrefix("eval-") }.flatMap(results)
+        let results = state.evaluations.filter { $0.stage.hasPrefix("eval-") }.flatMap(RunReport.results)
         var text = table.text(results: results, references: try references(), paired: paired(state.evaluations))
         text += "\nResearch software; not medical advice.\n"
         return text
     }
 
-    private func results(of record: EvaluationRecord) -> [StageResult] {
+    /// One row for each prompt that was asked, in the order of first asking.
+    static func results(of record: EvaluationRecord) -> [StageResult] {
         var prompts: [String] = []
         for path in record.paths where !prompts.contains(path.prompt) { prompts.append(path.prompt) }
         return prompts.map { prompt in
@@ -35,7 +36,8 @@ struct RunReport {
             for path in paths where first.last?.question != path.question { first.append(path) }
             let choice = EvaluationSummary(RunReport.items(first)).choice
             return StageResult(
-                stage: String(record.stage.dropFirst("eval-".count)), specialty: record.specialty, prompt: prompt,
+                stage: record.stage.hasPrefix("eval-") ? String(record.stage.dropFirst("eval-".count)) : record.stage,
+                specialty: record.specialty, prompt: prompt,
                 questions: choice?.count ?? first.count, strict: summary.strict.correct,
                 lenient: summary.lenient.correct, choice: choice?.correct ?? 0,
                 unparsed: paths.reduce(0) { $0 + ($1.parsed == nil ? 1 : 0) },
