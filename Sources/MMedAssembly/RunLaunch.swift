@@ -98,6 +98,11 @@ public struct RunLaunch: Sendable {
         let endpoint = try early ?? ZeroMQCoordinatorEndpoint(listeningAt: listen)
         var record = record
         record.baseModel = (prepared.host.path as NSString).lastPathComponent
+        record.stages = prepared.plan.stages.map { stage in
+            LaunchRecord.Stage(
+                name: stage.name,
+                tracks: stage.tracks.map { LaunchRecord.Track(specialty: $0.specialty.text, steps: $0.steps.count) })
+        }
         try record.write(in: folderPath)
         for sentence in prepared.data.leftOut { say(sentence) }
         let outcome = try await session.run(endpoint, workerProgram: program.path, say: say)
