@@ -5,7 +5,7 @@ struct LaunchRecord: Codable {
     var name: String
     var cluster: String?
     var model: String?
-    /// The model's file name, as adapter folders name their base.
+    /// The model's name, as adapter folders name their base.
     var baseModel: String?
     /// What the plan holds, so that `status` can name the place without the data and the model.
     var stages: [Stage]?

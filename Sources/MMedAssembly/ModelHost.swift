@@ -32,6 +32,13 @@ public struct ModelHost: Sendable {
         tokenizer = try Tokenizer(source: source)
     }
 
+    /// How adapter folders name their base: a pinned model by its name on the Hub, any other by its file's.
+    var baseName: String { ModelHost.baseName(path: path, digest: digest) }
+
+    static func baseName(path: String, digest: Digest) -> String {
+        PinnedModel.all.first { $0.digest == digest }?.hubName ?? (path as NSString).lastPathComponent
+    }
+
     /// Widths that adapters must fit.
     var shape: ModelShape { source.config.shape }
 

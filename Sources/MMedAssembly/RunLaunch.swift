@@ -97,7 +97,7 @@ public struct RunLaunch: Sendable {
         }
         let endpoint = try early ?? ZeroMQCoordinatorEndpoint(listeningAt: listen)
         var record = record
-        record.baseModel = (prepared.host.path as NSString).lastPathComponent
+        record.baseModel = prepared.host.baseName
         record.stages = prepared.plan.stages.map { stage in
             LaunchRecord.Stage(
                 name: stage.name,

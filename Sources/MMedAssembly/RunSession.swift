@@ -29,7 +29,7 @@ public struct RunSession: Sendable {
         let layouts = run.layouts
         store = RunStore(
             folder: folder, planDigest: run.planDigest, layouts: layouts,
-            baseModel: (run.host.path as NSString).lastPathComponent)
+            baseModel: run.host.baseName)
         if isResumed {
             let loaded = try folder.loadCheckpoint()
             guard loaded.planDigest == run.planDigest else {
@@ -145,7 +145,7 @@ public struct RunSession: Sendable {
             settings: MMedMerging.MergeSettings(
                 method: method, density: settings.density, lambdaSFT: settings.lambdaSFT, lambdaRL: settings.lambdaRL,
                 rank: settings.rank),
-            store: store, baseModel: (run.host.path as NSString).lastPathComponent,
+            store: store, baseModel: run.host.baseName,
             threads: max(1, ProcessInfo.processInfo.activeProcessorCount), mergedName: name)
     }
 }

@@ -53,7 +53,7 @@ public enum MergeTool {
         let result = try merge(inputs: inputs, settings: mergeSettings(settings))
         try AdapterFolder.write(
             to: output, layout: result.adapter.layout, values: result.adapter.values,
-            baseModel: host.path.split(separator: "/").last.map(String.init))
+            baseModel: host.baseName)
         if let bake { try write(plan, of: host, to: bake) }
         return result.report.text
     }
