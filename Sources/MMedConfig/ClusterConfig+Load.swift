@@ -67,7 +67,7 @@ extension WorkerConfig: ConfigSection {
                 "`local` is started by the coordinator itself, `127.0.0.1` by hand on this machine."),
             ConfigField("role", \.role, .choice, required: true, "What these workers do."),
             ConfigField("count", \.count, .integer(1...1024), "How many processes."),
-            ConfigField("threads", \.threads, .integer(1...1024), "Compute threads of each."),
+            ConfigField("threads", \.threads, .integer(ComputeThreads.allowed), "Compute threads of each."),
             ConfigField("adapters", \.adapters, .adapters, "The adapters a learner holds."),
         ]
     }

@@ -71,6 +71,8 @@ struct EvalCommand: AsyncParsableCommand {
     @Option(help: "Compute threads.")
     var threads = 2
 
+    func validate() throws { try requireThreads(threads) }
+
     func run() async throws {
         try await reporting {
             print(

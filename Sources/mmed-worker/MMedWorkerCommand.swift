@@ -69,7 +69,7 @@ struct MMedWorkerCommand: AsyncParsableCommand {
             }
             names.append(name)
         }
-        guard (1...256).contains(threads), (1...1_024).contains(paths) else {
+        guard ComputeThreads.allowed.contains(threads), (1...1_024).contains(paths) else {
             throw MMedError(.usage, at: "--threads, --paths", "expected 1 to 256 threads and 1 to 1024 paths")
         }
         return WorkerOptions(

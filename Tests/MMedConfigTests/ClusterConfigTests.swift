@@ -67,6 +67,8 @@ private let minimalCluster = "workers: [{role: rollout}, {role: learner}]\n"
 
     @Test func workerErrorsNameTheEntry() {
         #expect(clusterError("workers:\n  - {role: rolout}\n")?.mend == "did you mean rollout?")
+        // More threads than a worker takes would only end its process again and again.
+        #expect(clusterError("workers:\n  - {role: learner, threads: 257}\n")?.problem.contains("1...256") == true)
         #expect(clusterError("workers:\n  - {count: 2}\n")?.place == "cluster.yaml:2: workers[0].role")
         #expect(clusterError("workers:\n  - {role: learner, threds: 2}\n")?.mend == "did you mean workers[0].threads?")
         #expect(

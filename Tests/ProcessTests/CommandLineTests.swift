@@ -36,6 +36,15 @@ extension Processes.CommandLines {
         #expect(!ended.errors.isEmpty, "\(ended)")
     }
 
+    @Test(arguments: ["eval", "score", "bench"], ["0", "257", "4000"])
+    func threadsHaveOneLimit(command: String, threads: String) async throws {
+        let scratch = try Scratch()
+        let inputs = ["eval": ["--config", "none.yaml"], "score": ["--input", "none"]][command] ?? []
+        let ended = try await coordinator([command, "--threads", threads] + inputs, in: scratch)
+        #expect(ended.code == 64, "\(ended)")
+        #expect(ended.errors.contains("1 to 256"), "\(ended)")
+    }
+
     @Test func aDryRunShowsThePlanAndStartsNothing() async throws {
         let lab = try await Lab.shared.value
         let scratch = try Scratch()
