@@ -70,6 +70,25 @@ extension Processes.Workers {
         try RunResult(scratch.path + "/run").expectSame(as: try await Lab.unbroken.value)
     }
 
+    @Test func aWorkerWithoutACoordinatorNamesTheAddressAndLeaves() async throws {
+        let lab = try await Lab.shared.value
+        let scratch = try Scratch()
+        // A socket file that nobody serves.
+        let address = "ipc://\(scratch.path)/nobody"
+        let ended = try await Program(
+            "mmed-worker",
+            ["--role", "rollout", "--connect", address, "--model", lab.model, "--wait-seconds", "1"], in: scratch
+        ).end()
+        #expect(ended.code == 75, "\(ended)")
+        #expect(ended.errors.contains("\(address): no coordinator has answered for 1 s"), "\(ended)")
+        #expect(ended.errors.contains("--wait-seconds"), "\(ended)")
+        // What is wrong with the address is said before the model is looked for.
+        let wrong = try await Program(
+            "mmed-worker", ["--role", "rollout", "--connect", "127.0.0.1:7450", "--model", "no-model"], in: scratch
+        ).end()
+        #expect(wrong.code == 78 && wrong.errors.contains("127.0.0.1:7450"), "\(wrong)")
+    }
+
     @Test func aWorkerWithAnotherModelIsRefused() async throws {
         let scratch = try Scratch()
         let program = try await lonely("cat > /dev/null", in: scratch)
