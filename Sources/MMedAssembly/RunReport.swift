@@ -18,18 +18,38 @@ struct RunReport {
             let interval = wilsonInterval(share: share, trials: trials)
             return MMedTelemetry.Interval(low: interval.low, high: interval.high)
         }
-        let results = state.evaluations.filter { $0.stage.hasPrefix("eval-") }.flatMap(RunReport.results)
+        let known = repeatedQuestions()
+        var hasRepeated = false
+        var results: [StageResult] = []
+        for record in state.evaluations where record.stage.hasPrefix("eval-") {
+            results += RunReport.results(of: record)
+            guard record.paths.contains(where: { known.contains($0.question) }) else { continue }
+            hasRepeated = true
+            results += RunReport.results(of: record, note: " (new)") { !known.contains($0) }
+        }
         var text = table.text(results: results, references: try references(), paired: paired(state.evaluations))
+        if hasRepeated {
+            text +=
+                "\n(new): only the test questions whose text no training question has, so that remembering cannot help.\n"
+        }
         text += "\nResearch software; not medical advice.\n"
         return text
     }
 
-    /// One row for each prompt that was asked, in the order of first asking.
-    static func results(of record: EvaluationRecord) -> [StageResult] {
+    /// Test questions whose words a training question has too: other patients with the same findings.
+    private func repeatedQuestions() -> Set<String> {
+        let learned = Set(data.train.records.map(\.question))
+        return Set(data.test.records.filter { learned.contains($0.question) }.map(\.id))
+    }
+
+    /// One row for each prompt that was asked, in the order of first asking, over the questions that count.
+    static func results(
+        of record: EvaluationRecord, note: String = "", where isCounted: (String) -> Bool = { _ in true }
+    ) -> [StageResult] {
         var prompts: [String] = []
         for path in record.paths where !prompts.contains(path.prompt) { prompts.append(path.prompt) }
         return prompts.map { prompt in
-            let paths = record.paths.filter { $0.prompt == prompt }
+            let paths = record.paths.filter { $0.prompt == prompt && isCounted($0.question) }
             let summary = EvaluationSummary(RunReport.items(paths))
             // The choice depends on the prompt alone: further paths of a question repeat it and are no trials of their own.
             var first: [EvaluatedPath] = []
@@ -37,7 +57,7 @@ struct RunReport {
             let choice = EvaluationSummary(RunReport.items(first)).choice
             return StageResult(
                 stage: record.stage.hasPrefix("eval-") ? String(record.stage.dropFirst("eval-".count)) : record.stage,
-                specialty: record.specialty, prompt: prompt,
+                specialty: record.specialty, prompt: prompt + note,
                 questions: choice?.count ?? first.count, strict: summary.strict.correct,
                 lenient: summary.lenient.correct, choice: choice?.correct ?? 0,
                 unparsed: paths.reduce(0) { $0 + ($1.parsed == nil ? 1 : 0) },

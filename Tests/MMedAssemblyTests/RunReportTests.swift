@@ -65,6 +65,27 @@ import Testing
         #expect(rows(text).contains(row + ["50.0", "[9.5,", "90.5]", "0.0"]), "\(text)")
     }
 
+    /// Other patients with the same findings: a model that remembers its training text can score on them.
+    @Test func questionsWhoseTextWasLearnedAreAlsoLeftOut() throws {
+        let material = try Material()
+        let learned = try #require(material.data.test.records(of: name("pediatrics")).first)
+        #expect(material.data.train.records.contains { $0.question == learned.question })
+        var state = RunState(heads: [])
+        state.evaluations = [
+            EvaluationRecord(
+                stage: "eval-dsa", specialty: try name("pediatrics"),
+                paths: [path(learned.id, "ill", "ill", choice: "ill"), path("b", "well", "ill", choice: "ill")])
+        ]
+        let text = try RunReport(config: material.config, data: material.data).text(of: state)
+        #expect(rows(text).contains { $0.starts(with: ["pediatrics", "dsa", "plain", "2", "50.0"]) }, "\(text)")
+        #expect(
+            rows(text).contains { $0.starts(with: ["pediatrics", "dsa", "plain", "(new)", "1", "0.0"]) }, "\(text)")
+        #expect(text.contains("(new): only the test questions"))
+        state.evaluations[0].paths.removeFirst()
+        let unseen = try RunReport(config: material.config, data: material.data).text(of: state)
+        #expect(!unseen.contains("(new)"), "nothing is repeated: \(unseen)")
+    }
+
     @Test func promptsHaveRowsOfTheirOwn() throws {
         let material = try Material()
         var state = RunState(heads: [])

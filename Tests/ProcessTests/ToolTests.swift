@@ -181,7 +181,8 @@ extension Processes.Tools {
         func rows(_ text: String) -> [[Substring]] {
             text.split(separator: "\n").map { $0.split(separator: " ") }.filter { $0.count > 2 && $0[1] == "merged" }
         }
-        #expect(rows(eval.output).count == 2)
+        // Every test question of the lab has the text of a training question, so each row has one without any.
+        #expect(rows(eval.output).count == 4)
         #expect(rows(eval.output) == rows(text(of: folder + "/report.txt")))
     }
 
