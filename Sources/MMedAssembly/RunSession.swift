@@ -101,12 +101,15 @@ public struct RunSession: Sendable {
         }
         say("run \(run.name): listening at \(endpoint.boundAddress), folder \(folder.path)")
         say("follow it with: tail -f \(folder.path)/progress.log")
+        let path = folder.path
         let signals = StopSignals {
             telemetry.clear()
             workers.expectEnds()
             say("stopping: finishing what is leased, then committing (again Ctrl-C: stop at once, to the last step)")
             workers.letGo()
             Task { await coordinator.drain() }
+        } onSecond: {
+            say("stopped at once; what was not committed is done again: go on with mmed-coord start --resume \(path)")
         }
         defer { signals.cancel() }
         try workers.start()

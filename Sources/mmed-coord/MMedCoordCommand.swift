@@ -12,7 +12,8 @@ struct MMedCoordCommand: AsyncParsableCommand {
             Example:
               mmed-coord start --config configs/quickstart.yaml
 
-            Exit codes: 0 done, 64 usage, 65 bad data, 69 no workers, 70 internal, 75 try again, 78 bad config.
+            Exit codes: 0 done (or stopped in good order, see start --help), 64 usage, 65 bad data, 69 no workers, 70 internal,
+            75 try again, 78 bad config, 130 stopped at once.
             """,
         subcommands: [
             StartCommand.self, CheckCommand.self, StatusCommand.self, MergeCommand.self, EvalCommand.self,

@@ -19,6 +19,11 @@ extension Processes.CommandLines {
         #expect(overview.output.contains("\n  \(command) "), "\(overview)")
     }
 
+    @Test func startTellsThatAStoppedRunAlsoEndsWithZero() async throws {
+        let ended = try await coordinator(["start", "--help"], in: Scratch())
+        #expect(ended.output.contains("SIGTERM") && ended.output.contains(#"status --json"#), "\(ended)")
+    }
+
     @Test(arguments: ["mmed-coord", "mmed-worker"])
     func theProgramsExplainTheirExitCodes(name: String) async throws {
         let scratch = try Scratch()

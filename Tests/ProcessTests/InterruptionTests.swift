@@ -77,6 +77,8 @@ extension Processes.Interruptions {
         }
         let status = try await coordinator(["status", run.folder, "--json"], in: run.scratch)
         #expect(status.output.contains(#""running":false"#), "\(status)")
+        // Its exit code does not tell a drained run from a complete one; this does.
+        #expect(status.output.contains(#""complete":false"#), "\(status)")
 
         let resumed = try await run.resume()
         #expect(resumed.code == 0, "\(resumed)")
@@ -144,6 +146,27 @@ extension Processes.Interruptions {
         for worker in run.workerIDs { kill(worker.id, SIGKILL) }
         let ended = try await run.program.end()
         #expect(ended.code == 0, "\(ended)")
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+    }
+
+    /// The first signal waits for a learner that does not go on; the second does not, and says how to go on as well.
+    @Test func aSecondSignalStopsAtOnceAndSaysHowToGoOn() async throws {
+        let run = try await Watched(Lab.cluster(), ["--set", "leases.stallSeconds=1"])
+        try await run.until("dsa/adult-medicine 8 event=update")
+        let learner = try #require(run.workerIDs.first { $0.name == "learner-1" })
+        kill(learner.id, SIGSTOP)
+        defer { kill(learner.id, SIGCONT) }
+        try await run.until("event=waiting")
+        run.program.signal(SIGINT)
+        try await eventually("the first signal's answer") { run.program.errors.contains("stopping: ") }
+        run.program.signal(SIGINT)
+        let ended = try await run.program.end()
+        #expect(ended.code == 130, "\(ended)")
+        let last = ended.errors.split(separator: "\n").last ?? ""
+        #expect(last.contains("mmed-coord start --resume \(run.folder)"), "\(ended)")
+        kill(learner.id, SIGCONT)
+        try await eventually("the end of the learner") { !isAlive(learner.id) }
+        #expect(try await run.resume().code == 0)
         try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
     }
 
