@@ -39,6 +39,17 @@ struct PlanBuilder {
     let prompts: PromptBuilder
     let run: Name
 
+    /// File and line of the first record whose prompt begins with these ids.
+    func line(of prefixIds: [Int32]) -> String? {
+        for split in [data.train, data.validation, data.test] {
+            for record in split.records {
+                let ids = try? prompts.prefixIds(question: record.question, options: record.options)
+                if ids == prefixIds { return "\(split.path):\(record.line)" }
+            }
+        }
+        return nil
+    }
+
     func plan() throws -> RunPlan {
         var settings = SchedulingSettings()
         settings.slotsPerLease = config.leases.slotsPerLease

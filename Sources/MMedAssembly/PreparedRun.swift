@@ -42,8 +42,10 @@ public struct PreparedRun: Sendable {
         host = try ModelHost(cluster: cluster.model, override: options.model)
         self.name = name
         let prompts = try host.prompts(config.prompt)
-        plan = try PlanBuilder(config: config, data: data, prompts: prompts, run: name).plan()
-        try ContextCheck.require(plan.stages, contextLength: host.source.config.contextLength)
+        let builder = PlanBuilder(config: config, data: data, prompts: prompts, run: name)
+        plan = try builder.plan()
+        try ContextCheck.require(
+            plan.stages, contextLength: host.source.config.contextLength, lineOf: builder.line(of:))
         var parts = [config.resolvedYAML, host.digest.hex]
         for path in [config.data.train, config.data.validation, config.data.test] {
             parts.append(try ContentDigest.ofFile(path).hex)

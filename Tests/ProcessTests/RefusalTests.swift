@@ -55,8 +55,9 @@ let refusals: [Refusal] = [
     Refusal(
         what: "missing data file", code: 65, says: ["gone.jsonl"], more: ["--set", "data.train=gone.jsonl"]),
     Refusal(
-        what: "prompt longer than the context", code: 65, says: ["tokens", "1024", "maxTokens"],
+        what: "prompt longer than the context", code: 65, says: ["tokens", "1024", "maxTokens", "jsonl:"],
         more: ["--set", "gba.sampling.maxTokens=1000"]),
+    Refusal(what: "folder as configuration", code: 78, says: ["/tmp", "folder"], more: ["--config", "/tmp"]),
     Refusal(what: "missing configuration", code: 78, says: ["nowhere.yaml"], more: ["--config", "nowhere.yaml"]),
     Refusal(what: "missing model", code: 65, says: ["no-model", "--model"], more: ["--model", "no-model"]),
     Refusal(what: "no such option", code: 64, says: ["--frobnicate"], more: ["--frobnicate"]),
