@@ -12,28 +12,44 @@ struct RunReport {
     /// The name, in a question's plan and its paths, of the prompt without a guideline.
     static let plainPrompt = "plain"
 
+    /// What the table is made of.
+    struct Figures {
+        var results: [StageResult] = []
+        var references: [ReferenceResult] = []
+        var paired: [PairedResult] = []
+        /// Some test questions have the words of a training question; each result then has a second row without them.
+        var hasRepeated = false
+    }
+
+    /// All figures of what is evaluated so far.
+    func figures(of state: RunState) throws -> Figures {
+        let known = repeatedQuestions()
+        var figures = Figures(references: try references(), paired: paired(state.evaluations))
+        for record in state.evaluations where record.stage.hasPrefix("eval-") {
+            figures.results += RunReport.results(of: record)
+            guard record.paths.contains(where: { known.contains($0.question) }) else { continue }
+            figures.hasRepeated = true
+            figures.results += RunReport.results(of: record, note: " (new)") { !known.contains($0) }
+        }
+        return figures
+    }
+
     /// The text of report.txt.
     func text(of state: RunState) throws -> String {
-        let table = ResultTable { share, trials in
-            let interval = wilsonInterval(share: share, trials: trials)
-            return MMedTelemetry.Interval(low: interval.low, high: interval.high)
-        }
-        let known = repeatedQuestions()
-        var hasRepeated = false
-        var results: [StageResult] = []
-        for record in state.evaluations where record.stage.hasPrefix("eval-") {
-            results += RunReport.results(of: record)
-            guard record.paths.contains(where: { known.contains($0.question) }) else { continue }
-            hasRepeated = true
-            results += RunReport.results(of: record, note: " (new)") { !known.contains($0) }
-        }
-        var text = table.text(results: results, references: try references(), paired: paired(state.evaluations))
-        if hasRepeated {
+        let figures = try figures(of: state)
+        let table = ResultTable(interval: RunReport.interval)
+        var text = table.text(results: figures.results, references: figures.references, paired: figures.paired)
+        if figures.hasRepeated {
             text +=
                 "\n(new): only the test questions whose text no training question has, so that remembering cannot help.\n"
         }
         text += "\nResearch software; not medical advice.\n"
         return text
+    }
+
+    @Sendable static func interval(share: Double, trials: Int) -> MMedTelemetry.Interval {
+        let interval = wilsonInterval(share: share, trials: trials)
+        return MMedTelemetry.Interval(low: interval.low, high: interval.high)
     }
 
     /// Test questions whose words a training question has too: other patients with the same findings.

@@ -125,10 +125,13 @@ public struct RunSession: Sendable {
         return outcome
     }
 
-    /// The report of what is evaluated so far, also written to report.txt.
+    /// The report of what is evaluated so far, also written to report.txt and, as figures, to report.json.
     public func report() throws -> String {
         let state = try folder.loadCheckpoint().state
-        let text = try RunReport(config: run.config, data: run.data).text(of: state)
+        let report = RunReport(config: run.config, data: run.data)
+        let text = try report.text(of: state)
+        let record = ReportRecord(try report.figures(of: state))
+        try folder.writeWhole(try record.bytes(), to: folder.path + "/report.json")
         try folder.writeWhole(Array(text.utf8), to: folder.path + "/report.txt")
         return text
     }
