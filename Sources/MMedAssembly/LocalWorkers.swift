@@ -53,13 +53,18 @@ final class LocalWorkers: Sendable {
         children = Locked(list)
     }
 
-    /// Starts all of them. Throws `internalError` when the program is not there.
+    /// Throws `internalError` when a worker is to be started here and the program is not there.
+    static func requireProgram(_ path: String, of cluster: ClusterConfig) throws(MMedError) {
+        guard cluster.workers.contains(where: { $0.host == "local" }),
+            !FileManager.default.isExecutableFile(atPath: path)
+        else { return }
+        throw MMedError(
+            .internalError, at: path, "the worker program is not beside mmed-coord",
+            mend: "build both with `make build`")
+    }
+
+    /// Starts all of them.
     func start() throws {
-        guard FileManager.default.isExecutableFile(atPath: executable) else {
-            throw MMedError(
-                .internalError, at: executable, "the worker program is not beside mmed-coord",
-                mend: "build both with `make build`")
-        }
         let count = children.withLock { $0.count }
         for index in 0..<count { try launch(index) }
     }

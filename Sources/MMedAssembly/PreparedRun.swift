@@ -6,6 +6,7 @@ import MMedFormats
 import MMedProtocol
 public import MMedScheduling
 import MMedStore
+import MMedTransport
 
 /// A run whose configuration, cluster, data and model have been read and checked against each other: nothing has begun.
 public struct PreparedRun: Sendable {
@@ -34,13 +35,17 @@ public struct PreparedRun: Sendable {
             throw MMedError(
                 .badConfig, at: place, reason, mend: "use tcp://127.0.0.1:PORT or ipc:// and host: local for now")
         }
+        // The transport has the last word on addresses, so `check` refuses what `start` would.
+        _ = try WireAddress(cluster.listen, for: .listening)
         data = try RunData(config)
         try PreparedRun.requireQuestions(config, data)
         host = try ModelHost(cluster: cluster.model, override: options.model)
         self.name = name
         let prompts = try host.prompts(config.prompt)
-        plan = try PlanBuilder(config: config, data: data, prompts: prompts, run: name).plan()
-        try ContextCheck.require(plan.stages, contextLength: host.source.config.contextLength)
+        let builder = PlanBuilder(config: config, data: data, prompts: prompts, run: name)
+        plan = try builder.plan()
+        try ContextCheck.require(
+            plan.stages, contextLength: host.source.config.contextLength, lineOf: builder.line(of:))
         var parts = [config.resolvedYAML, host.digest.hex]
         for path in [config.data.train, config.data.validation, config.data.test] {
             parts.append(try ContentDigest.ofFile(path).hex)

@@ -39,7 +39,7 @@ public struct RunSession: Sendable {
         journal = RunJournal(try isResumed ? Journal(existing: folder) : Journal(new: folder))
         store = RunStore(
             folder: folder, journal: journal.file, planDigest: run.planDigest, layouts: layouts,
-            baseModel: (run.host.path as NSString).lastPathComponent)
+            baseModel: run.host.baseName)
         if let loaded {
             try journal.file.verifyTail(from: loaded.journal)
             openRecords = try journal.file.openRecords(after: loaded.state)
@@ -59,7 +59,8 @@ public struct RunSession: Sendable {
         try folder.saveCheckpoint(state, planDigest: run.planDigest, journal: try journal.file.head())
         let budget = TokenBudget(run.plan)
         telemetry = try RunTelemetry(
-            folder: folderPath, tokensPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) })
+            folder: folderPath, secondsPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) },
+            stagesDone: state.stage)
     }
 
     private static func initial(_ run: PreparedRun, _ layouts: [Name: AdapterLayout], _ store: RunStore) throws
@@ -79,8 +80,9 @@ public struct RunSession: Sendable {
     }
 
     /// Runs to the end; `workerProgram` is started for each local worker of the cluster. Returns how it ended.
-    public func run(workerProgram: String, say: @escaping @Sendable (String) -> Void) async throws -> Outcome {
-        let endpoint = try ZeroMQCoordinatorEndpoint(listeningAt: run.cluster.listen)
+    func run(
+        _ endpoint: ZeroMQCoordinatorEndpoint, workerProgram: String, say: @escaping @Sendable (String) -> Void
+    ) async throws -> Outcome {
         let ports = CoordinatorPorts(
             optimizer: ReferenceOptimizer(
                 layouts: run.layouts, settings: run.config.optimizer, store: store, threads: 1),
@@ -99,14 +101,21 @@ public struct RunSession: Sendable {
                         .warn, scope: "run", event: "worker-process",
                         fields: [.init("worker", .text(name)), .init("what", .text(what))]))
             })
+        for sentence in run.data.leftOut {
+            telemetry.log(
+                LogEntry(.warn, scope: "run", event: "rows-left-out", fields: [.init("what", .text(sentence))]))
+        }
         say("run \(run.name): listening at \(endpoint.boundAddress), folder \(folder.path)")
         say("follow it with: tail -f \(folder.path)/progress.log")
+        let path = folder.path
         let signals = StopSignals {
             telemetry.clear()
             workers.expectEnds()
             say("stopping: finishing what is leased, then committing (again Ctrl-C: stop at once, to the last step)")
             workers.letGo()
             Task { await coordinator.drain() }
+        } onSecond: {
+            say("stopped at once; what was not committed is done again: go on with mmed-coord start --resume \(path)")
         }
         defer { signals.cancel() }
         try workers.start()
@@ -122,10 +131,13 @@ public struct RunSession: Sendable {
         return outcome
     }
 
-    /// The report of what is evaluated so far, also written to report.txt.
+    /// The report of what is evaluated so far, also written to report.txt and, as figures, to report.json.
     public func report() throws -> String {
         let state = try folder.loadCheckpoint().state
-        let text = try RunReport(config: run.config, data: run.data).text(of: state)
+        let report = RunReport(config: run.config, data: run.data)
+        let text = try report.text(of: state)
+        let record = ReportRecord(try report.figures(of: state))
+        try folder.writeWhole(try record.bytes(), to: folder.path + "/report.json")
         try folder.writeWhole(Array(text.utf8), to: folder.path + "/report.txt")
         return text
     }
@@ -145,7 +157,7 @@ public struct RunSession: Sendable {
             settings: MMedMerging.MergeSettings(
                 method: method, density: settings.density, lambdaSFT: settings.lambdaSFT, lambdaRL: settings.lambdaRL,
                 rank: settings.rank),
-            store: store, baseModel: (run.host.path as NSString).lastPathComponent,
+            store: store, baseModel: run.host.baseName,
             threads: max(1, ProcessInfo.processInfo.activeProcessorCount), mergedName: name)
     }
 }

@@ -24,11 +24,13 @@ public struct WorkerOptions: Sendable {
     public var exitsWithInput: Bool
     /// Paths sampled at once.
     public var concurrentPaths: Int
+    /// Seconds to wait for a coordinator's answer.
+    public var waitSeconds: Int
 
     /// All options.
     public init(
         role: WorkerRole, address: String, name: String?, threads: Int, model: String?, adapters: [Name],
-        exitsWithInput: Bool, concurrentPaths: Int
+        exitsWithInput: Bool, concurrentPaths: Int, waitSeconds: Int
     ) {
         self.role = role
         self.address = address
@@ -38,6 +40,7 @@ public struct WorkerOptions: Sendable {
         self.adapters = adapters
         self.exitsWithInput = exitsWithInput
         self.concurrentPaths = concurrentPaths
+        self.waitSeconds = waitSeconds
     }
 }
 
@@ -46,6 +49,8 @@ public enum WorkerSession {
     /// Loads the model, joins the coordinator and works until it is told to end.
     public static func run(_ options: WorkerOptions) async throws {
         let log = StandardErrorLog()
+        // Before the model is loaded: nothing is waited for that the command line rules out.
+        _ = try WireAddress(options.address, for: .connecting)
         let host = try ModelHost(cluster: MMedConfig.ModelConfig(), override: options.model)
         let started = Date()
         let engine = try NativeWorkerEngine(
@@ -65,7 +70,8 @@ public enum WorkerSession {
             threads: options.threads, adapters: options.adapters, host: machine, processID: processID)
         let endpoint = try ZeroMQWorkerEndpoint(connectingTo: options.address)
         let worker = Worker(
-            hello: hello, endpoint: endpoint, engine: engine, log: log, digestOf: { ContentDigest.of($0) })
+            hello: hello, address: options.address, answerWithin: .seconds(options.waitSeconds), endpoint: endpoint,
+            engine: engine, log: log, digestOf: { ContentDigest.of($0) })
         log.line("connecting to \(options.address) as \(name)")
         let signals = StopSignals { Task { await worker.drain() } }
         defer { signals.cancel() }

@@ -20,7 +20,7 @@ public enum ConfigReference {
         ## Cluster
 
         \(table(ClusterConfig().descriptions()))
-        Of an entry of `workers`, only `role` must be given. Off-loopback addresses and hosts other than `local` load, so that a
+        Of an entry of `workers`, only `role` must be given. Addresses and hosts of other machines load, so that a
         cluster can be described, but `start` refuses them until connections have keys.
 
         """

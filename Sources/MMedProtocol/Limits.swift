@@ -1,3 +1,5 @@
+import MMedCore
+
 /// Every size, count and depth that the wire allows, in one place. A message beyond one of them is refused by the sender and by the receiver.
 /// Tests hold the limits against each other (`MMedCodecTests`).
 public enum Limits {
@@ -38,7 +40,7 @@ public enum Limits {
     /// Leases that one beat may name.
     public static let leasesPerBeat = 1024
     /// Compute threads of a worker.
-    public static let threads = 4096
+    public static let threads = ComputeThreads.allowed.upperBound
     /// Adapters of a run.
     public static let adapters = 64
     /// Rank of an adapter.

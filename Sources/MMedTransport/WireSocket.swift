@@ -88,7 +88,7 @@ final class WireSocket {
     private static func inUse(_ address: WireAddress) -> MMedError {
         MMedError(
             .tryAgain, at: address.text, "another process listens here",
-            mend: "stop it (another mmed-coord?) or choose another address; port * takes a free one")
+            mend: "stop it (another mmed-coord?) or choose another address; port 0 takes a free one")
     }
 
     func connect(_ address: WireAddress) throws(MMedError) {

@@ -12,7 +12,7 @@ public final class ZeroMQCoordinatorEndpoint: CoordinatorEndpoint {
     private let mailbox: Mailbox<CoordinatorSide.Letter>
     private let queue: InboundQueue<InboundFromWorkers>
 
-    /// Listens at `tcp://127.0.0.1:PORT` (port `*` takes a free one) or `ipc://PATH`.
+    /// Listens at `tcp://127.0.0.1:PORT` (port 0 takes a free one) or `ipc://PATH`.
     /// - Throws: `badConfig` for an address that is not loopback or ipc, `tryAgain` when another process listens there.
     public init(listeningAt address: String) throws(MMedError) {
         let address = try WireAddress(address, for: .listening)

@@ -12,6 +12,10 @@ struct StartCommand: AsyncParsableCommand {
               mmed-coord start --config configs/quickstart.yaml
               mmed-coord start --config configs/quickstart.yaml --set gba.steps=5 --run-dir runs/five
               mmed-coord start --resume runs/five
+
+            Ctrl-C (SIGINT) or SIGTERM finishes what is leased, commits, says how to go on, and ends with exit code 0 although
+            the run is not complete: a script asks `status --json` for "complete", or looks for report.txt, which is
+            written at the end alone. A second one stops at once with 130, at the last committed step.
             """)
 
     @OptionGroup var arguments: RunArguments

@@ -18,7 +18,7 @@ struct MMedWorkerCommand: AsyncParsableCommand {
               mmed-worker --role rollout --connect tcp://127.0.0.1:5555 --threads 2
 
             Exit codes: 0 the run is over or the worker was asked to leave, 64 usage, 65 bad model or data,
-            78 the coordinator refuses the worker.
+            75 no coordinator answers, 78 the coordinator refuses the worker or the address cannot be called.
             """)
 
     @Option(
@@ -49,6 +49,9 @@ struct MMedWorkerCommand: AsyncParsableCommand {
     @Option(help: "Paths sampled at once.")
     var paths = 32
 
+    @Option(help: "Seconds to wait for a coordinator that does not answer.")
+    var waitSeconds = 300
+
     @Flag(help: .hidden)
     var exitWithStdin = false
 
@@ -69,11 +72,14 @@ struct MMedWorkerCommand: AsyncParsableCommand {
             }
             names.append(name)
         }
-        guard (1...256).contains(threads), (1...1_024).contains(paths) else {
+        guard ComputeThreads.allowed.contains(threads), (1...1_024).contains(paths) else {
             throw MMedError(.usage, at: "--threads, --paths", "expected 1 to 256 threads and 1 to 1024 paths")
+        }
+        guard (1...31_536_000).contains(waitSeconds) else {
+            throw MMedError(.usage, at: "--wait-seconds", "expected 1 to 31536000 (a year), found \(waitSeconds)")
         }
         return WorkerOptions(
             role: role, address: connect, name: name, threads: threads, model: model, adapters: names,
-            exitsWithInput: exitWithStdin, concurrentPaths: paths)
+            exitsWithInput: exitWithStdin, concurrentPaths: paths, waitSeconds: waitSeconds)
     }
 }

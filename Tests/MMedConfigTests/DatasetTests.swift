@@ -107,6 +107,25 @@ func badLineIsRefused(_ bad: BadLine) throws {
     #expect(try load(text, specialties: [brain, adult]).records(of: brain).map(\.id) == ["b"])
 }
 
+@Test func aSlipInASpecialtyIsRefusedAndOthersAreCounted() throws {
+    let site = [Name("site-1")!, Name("er")!, adult]
+    let rows = ["\"site-1\"", "\"er\"", "\"adult-medicine\"", "\"site-2\"", "\"ent\"", "\"site-2\"", "\"cardiology\""]
+    let text = rows.enumerated().map { line(["specialty": $1], id: "r-\($0)") }.joined(separator: "\n")
+    let set = try load(text, specialties: site, foreign: .leaveOut)
+    #expect(set.records.count == 3)
+    #expect(set.leftOut == [Name("site-2")!: 2, Name("ent")!: 1, Name("cardiology")!: 1])
+    for slip in ["adult-medicin", "adlut-medicine", "adult_medicine"] {
+        #expect {
+            _ = try load(
+                line() + "\n" + line(["specialty": "\"\(slip)\""], id: "b"), specialties: [adult], foreign: .leaveOut)
+        } throws: { error in
+            let text = "\(error)"
+            return text.contains("data.jsonl:2") && text.contains(slip)
+                && text.contains("did you mean `adult-medicine`")
+        }
+    }
+}
+
 @Test func anEmptySplitIsNamed() throws {
     for (text, specialties, says) in [
         (line(), [adult, brain], "empty for `brain-and-senses`"), ("", [adult], "empty for `adult-medicine`"),

@@ -21,7 +21,8 @@ public enum EvalTool {
         guard let run = Name("eval") else { preconditionFailure("\"eval\" is a name") }
         let builder = PlanBuilder(config: config, data: data, prompts: try host.prompts(config.prompt), run: run)
         let stage = try builder.evaluation("eval-\(name)", adapter == nil ? .base : .merged)
-        try ContextCheck.require([stage], contextLength: host.source.config.contextLength)
+        try ContextCheck.require(
+            [stage], contextLength: host.source.config.contextLength, lineOf: builder.line(of:))
         let engine = try NativeWorkerEngine(host: host, threads: threads, concurrentPaths: 32)
         let reference = try load(adapter, name, host, engine)
         var records: [EvaluationRecord] = []
