@@ -116,7 +116,8 @@ extension CoordinatorCore {
         _ id: SlotID, at place: SlotPlace, of lease: LeaseID, from name: Name, reason: String
     ) {
         let dropsPerSlot = 8
-        guard tracks[place.track].steps[place.step].countDrop(question: place.question, slot: place.slot) <= dropsPerSlot
+        guard
+            tracks[place.track].steps[place.step].countDrop(question: place.question, slot: place.slot) <= dropsPerSlot
         else { return }
         let question = tracks[place.track].steps[place.step].questions[place.question].id
         actions.append(
