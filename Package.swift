@@ -34,6 +34,10 @@ let rooms: [Room] = [
     Room(name: "MMedTelemetry", rooms: ["MMedCore", "MMedScheduling"], packages: [logging]),
     Room(name: "MMedCoordinator", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling"]),
     Room(name: "MMedWorker", rooms: ["MMedCore", "MMedLocks", "MMedAlgorithms", "MMedProtocol", "MMedScheduling"]),
+    // The test kit: the coordinator's production code under virtual time, with faults.
+    Room(
+        name: "MMedSimulation",
+        rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedCodec", "MMedCoordinator"]),
     // The root plugs real parts into the runtimes; the executables only read the command line.
     Room(
         name: "MMedAssembly",
@@ -58,6 +62,8 @@ var targets: [Target] = [
     .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
     .executableTarget(name: "mmed-coord", dependencies: everyRoom + [argumentParser], swiftSettings: strict),
     .executableTarget(name: "mmed-worker", dependencies: everyRoom + [argumentParser], swiftSettings: strict),
+    .executableTarget(
+        name: "mmed-simulate", dependencies: [.byName(name: "MMedSimulation")], swiftSettings: strict),
     .testTarget(name: "TidyTests", swiftSettings: strict),
     .testTarget(
         name: "ProcessTests", dependencies: everyRoom + ["mmed-coord", "mmed-worker"], swiftSettings: strict),
@@ -109,6 +115,7 @@ if let slice = isFuzzing ? "Fuzz" : Context.environment["MMED_SLICE"] {
             for name in room.rooms where kept.insert(name).inserted { grew = true }
         }
     }
+    if kept.contains("MMedSimulation") { kept.insert("mmed-simulate") }
     targets = targets.filter { target in
         kept.contains(target.name) || asked.contains { target.name == $0 + "Tests" }
     }

@@ -11,6 +11,8 @@ extension CoordinatorDesk {
             if let name = peers[peer] { take(message, from: name, peer) } else { ask(peer) }
         case .malformed(let peer, let reason):
             warn("malformed-message", peers[peer], [.init("reason", .text(reason))])
+            // It may have been a credit or a path, which nobody would miss: a new introduction says all of it again.
+            if peers[peer] != nil { ask(peer) }
         case .otherVersion(let peer, let major, let minor):
             let theirs = "\(major).\(minor)"
             let own = "\(WireVersion.major).\(WireVersion.minor)"

@@ -8,7 +8,10 @@ extension Worker {
             if isOver { return }
             switch inbound {
             case .message(let message): await take(message)
-            case .malformed(let reason): log.line("a malformed message was dropped: \(reason)")
+            case .malformed(let reason):
+                log.line("a malformed message was dropped: \(reason)")
+                // It may have been a lease or an acknowledgement: both sides say again what counts.
+                await introduce()
             case .otherVersion(let major, let minor):
                 end(
                     .failed(
@@ -28,11 +31,7 @@ extension Worker {
         case .welcome(let welcome): await settle(welcome)
         case .refused(let reason, let mend):
             end(.failed(MMedError(.badConfig, at: "the coordinator refuses this worker", reason, mend: mend)))
-        case .introduceYourself:
-            // One answer is enough, however many messages the coordinator could not place.
-            guard standing != .introducing else { return }
-            standing = .introducing
-            await say(.hello(hello))
+        case .introduceYourself: await introduce()
         case .rollout(let lease): accept(lease.lease, .rollout(lease))
         case .gradient(let lease): accept(lease.lease, .gradient(lease))
         case .trajectoriesRecorded(let lease, let slots): recorded(lease, slots)
@@ -50,6 +49,13 @@ extension Worker {
             log.line("the coordinator ended the session: \(reason)")
             end(.ended(reason))
         }
+    }
+
+    /// One introduction is enough, however many messages the coordinator could not place.
+    private func introduce() async {
+        guard standing != .introducing else { return }
+        standing = .introducing
+        await say(.hello(hello))
     }
 
     func send(_ requests: [BlobPuller.Request]) async {

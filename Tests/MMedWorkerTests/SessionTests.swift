@@ -29,6 +29,19 @@ import Testing
         #expect(bench.wire.said.values.filter { if case .hello = $0 { true } else { false } }.count == 2)
     }
 
+    /// What was damaged may have been a lease or an acknowledgement; a new introduction brings it again.
+    @Test func aDamagedMessageIsAnsweredByANewIntroduction() async throws {
+        let bench = try await Bench.joined()
+        bench.wire.say(Sample.rollout(1, paths: 1))
+        _ = try await bench.wire.path()
+        bench.wire.hear(.malformed(reason: "its checksum is wrong"))
+        _ = try await bench.wire.hello()
+        bench.wire.say(Sample.welcome())
+        let (lease, paths) = try await bench.wire.path()
+        #expect(lease.fence == 1 && paths == [Sample.path(Sample.slot(0), nil)])
+        try await bench.end()
+    }
+
     @Test func anUnansweredIntroductionIsSaidAgain() async throws {
         let bench = Bench(timing: Sample.shortWaits)
         for _ in 0..<3 { _ = try await bench.wire.hello() }
