@@ -78,6 +78,8 @@ public enum Limits {
     public static let index: Int32 = 1 << 30
     /// A version of an adapter lies below this.
     public static let version = 1 << 31
+    /// Tokens or milliseconds that a shard's figures may name: the sums over all shards of an update must fit.
+    public static let shardFigure = 1 << 40
     /// A log-prob may exceed 0 by so much through rounding.
     public static let logprobExcess: Float = 0.01
 
