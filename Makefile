@@ -43,6 +43,15 @@ wire: ## compare the generated protobuf-c code with its schema
 data: setup ## build the quickstart data anew and find the same bytes, and no test row in the training file
 	.ci/data.sh
 
+.PHONY: fuzz
+fuzz: SECONDS := 15
+fuzz: setup ## search the inputs of every parser for SECONDS=15 each, or of TARGET=wire alone (docs/FUZZING.md)
+	.ci/fuzz.sh $(SECONDS) $(TARGET)
+
+.PHONY: sanitize
+sanitize: setup ## run the test suite under AddressSanitizer, then under ThreadSanitizer (docs/FUZZING.md)
+	.ci/sanitize.sh address thread
+
 .PHONY: smoke
 smoke: build ## run every stage once on a tiny random model, with the real binaries
 	.ci/smoke.sh $(BIN)
@@ -57,4 +66,4 @@ format: ## lay out all Swift files
 
 .PHONY: clean
 clean: ## remove what was built; runs and the model cache stay
-	rm -rf .build .build-test
+	rm -rf .build .build-test .build-fuzz .build-address .build-thread

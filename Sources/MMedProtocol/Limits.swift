@@ -84,6 +84,8 @@ public enum Limits {
     public static let canaryTokens = 24
     /// Two workers' canaries of one version may differ by so much: another processor rounds otherwise, other weights do not.
     public static let canaryDifference = 0.01
+    /// Tokens or milliseconds that a shard's figures may name: the sums over all shards of an update must fit.
+    public static let shardFigure = 1 << 40
     /// A log-prob may exceed 0 by so much through rounding.
     public static let logprobExcess: Float = 0.01
 
