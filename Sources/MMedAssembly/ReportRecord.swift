@@ -1,4 +1,5 @@
 import Foundation
+import MMedCore
 import MMedTelemetry
 
 /// The figures of report.txt for programs: `report.json`. Shares are in 0...1, intervals are [low, high].

@@ -5,7 +5,7 @@ import MMedCore
 import MMedFormats
 import MMedMerging
 import MMedProtocol
-public import MMedScheduling
+import MMedScheduling
 import MMedStore
 import MMedTransport
 

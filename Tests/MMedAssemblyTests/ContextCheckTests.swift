@@ -1,3 +1,5 @@
+import MMedCore
+import MMedProtocol
 import MMedScheduling
 import Testing
 

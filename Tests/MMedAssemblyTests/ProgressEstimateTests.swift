@@ -1,4 +1,5 @@
 import MMedScheduling
+import MMedTelemetry
 import Testing
 
 @testable import MMedAssembly
