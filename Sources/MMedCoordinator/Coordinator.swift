@@ -133,6 +133,7 @@ public actor Coordinator {
         case .unreachable(let peer):
             asked[peer] = nil
             if let name = release(peer) { feed(.left(name, reason: "its connection is gone")) }
+        case .closed(let error): failure = error
         }
     }
 
@@ -147,7 +148,9 @@ public actor Coordinator {
     private func greet(_ hello: Hello, _ peer: PeerID) {
         asked[peer] = nil
         let holder = connections[hello.name] != nil ? core.hello(of: hello.name) : nil
-        switch handshake.judge(hello, holder: holder) {
+        let judgement = handshake.judge(
+            hello, by: peer.identity, holder: holder, holderIdentity: connections[hello.name]?.identity)
+        switch judgement {
         case .refuse(let reason, let mend):
             endpoint.send(.refused(reason: reason, mend: mend), to: peer)
             warn("worker-refused", hello.name, [.init("reason", .text(reason)), .init("mend", .text(mend))])

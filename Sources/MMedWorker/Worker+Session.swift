@@ -9,6 +9,7 @@ extension Worker {
             switch inbound {
             case .message(let message): await take(message)
             case .malformed(let reason): log.line("a malformed message was dropped: \(reason)")
+            case .handshakeFailed(let reason): log.line("\(reason); trying again")
             case .otherVersion(let major, let minor):
                 end(
                     .failed(
