@@ -64,6 +64,10 @@ public actor Coordinator {
 
     private func listen() async {
         for await inbound in endpoint.inbound {
+            if case .closed(let error) = inbound {
+                if failure == nil { failure = error }
+                return
+            }
             perform(desk.take(inbound, at: now()))
             if isOver { return }
         }

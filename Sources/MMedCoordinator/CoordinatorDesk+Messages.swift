@@ -6,6 +6,9 @@ import MMedScheduling
 // What workers with a name say.
 extension CoordinatorDesk {
     mutating func take(_ message: WorkerMessage, from name: Name, _ peer: PeerID) {
+        if let role = peer.identity?.role ?? core.hello(of: name)?.role, let kind = message.foreign(to: role) {
+            return sendAway(peer, name, role, kind)
+        }
         switch message {
         case .hello: break
         case .ready(let credits): feed(.ready(name, credits: credits))
@@ -18,6 +21,16 @@ extension CoordinatorDesk {
         case .beat(let beat): hear(beat, from: name)
         case .goodbye(let reason): if let name = release(peer) { feed(.left(name, reason: reason)) }
         }
+    }
+
+    /// A worker that says what only the other role may say is broken or lies: nothing of its work can be trusted.
+    private mutating func sendAway(_ peer: PeerID, _ name: Name, _ role: WorkerRole, _ kind: String) {
+        let reason = "a \(role.rawValue) worker has no business with \(kind)"
+        warn("wrong-role", name, [.init("role", .text(role.rawValue)), .init("message", .text(kind))])
+        send(
+            .refused(reason: reason, mend: "run the mmed-worker of this release, with a key of the right role"),
+            to: peer)
+        if let name = release(peer) { feed(.left(name, reason: reason)) }
     }
 
     /// A worker that was given up, or that outlived a coordinator, may still work on leases that went to others.

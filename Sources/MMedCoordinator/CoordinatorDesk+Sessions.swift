@@ -24,6 +24,8 @@ extension CoordinatorDesk {
         case .unreachable(let peer):
             asked[peer] = nil
             if let name = release(peer) { feed(.left(name, reason: "its connection is gone")) }
+        // The runtime ends with it: nobody can be told anything any more.
+        case .closed: break
         }
     }
 
@@ -37,7 +39,9 @@ extension CoordinatorDesk {
     private mutating func greet(_ hello: Hello, _ peer: PeerID) {
         asked[peer] = nil
         let holder = connections[hello.name] != nil ? core.hello(of: hello.name) : nil
-        switch handshake.judge(hello, holder: holder) {
+        let judgement = handshake.judge(
+            hello, by: peer.identity, holder: holder, holderIdentity: connections[hello.name]?.identity)
+        switch judgement {
         case .refuse(let reason, let mend):
             send(.refused(reason: reason, mend: mend), to: peer)
             warn("worker-refused", hello.name, [.init("reason", .text(reason)), .init("mend", .text(mend))])

@@ -10,6 +10,8 @@ protocol SocketOwner: AnyObject {
     func hasRoom() -> Bool
     /// A message came.
     func hear(_ received: WireSocket.Received)
+    /// Looks after the connections; the milliseconds until it wants to again, -1 for when something happens.
+    func tend(_ socket: WireSocket) -> Int
     /// The socket is closed.
     func end()
 }
@@ -39,6 +41,8 @@ enum SocketLoop {
                 timeout = pause
             }
             if receive(owner, socket) == Limits.receivesPerTurn { timeout = 0 }
+            let due = owner.tend(socket)
+            if due >= 0 { timeout = timeout < 0 ? due : min(timeout, due) }
             socket.wait(
                 bell: bell, forInput: owner.hasRoom(), forOutput: pending == .untilWritable, milliseconds: timeout)
         }

@@ -18,6 +18,16 @@ final class WireSocket {
         case unreachable
     }
 
+    /// How a connection is protected.
+    enum Security {
+        /// Not at all: this machine only.
+        case open
+        /// Workers prove their keys to the gatekeeper, and the coordinator proves its own.
+        case coordinator(SecretKey, Gatekeeper)
+        /// The worker proves its key, and takes no other coordinator than that of the key it has pinned.
+        case worker(KeyPair, coordinator: PublicKey)
+    }
+
     /// A whole message as it came.
     struct Received {
         /// Empty on a dealer.
@@ -25,14 +35,24 @@ final class WireSocket {
         var body: [UInt8]
         /// Parts behind the routing id; the protocol knows one.
         var partCount: Int
+        /// On a router with keys: the key that the gatekeeper let in, as text. Nil where nobody was asked.
+        var userID: String?
+        /// On a router: the connection's descriptor, which ZeroMQ owns; -1 when it does not tell.
+        var descriptor: Int32 = -1
     }
 
     private let kind: Kind
     private let context: UnsafeMutableRawPointer
     private let socket: UnsafeMutableRawPointer
+    private let gatekeeper: Gatekeeper?
+    private var monitor: HandshakeMonitor?
 
-    init(_ kind: Kind, ipv6: Bool = false) throws(MMedError) {
+    /// With `watchesHandshakes` the owner must take what `nextHandshake` has before each wait, or the wait is none.
+    init(
+        _ kind: Kind, ipv6: Bool = false, security: Security = .open, watchesHandshakes: Bool = false
+    ) throws(MMedError) {
         self.kind = kind
+        if case .coordinator(_, let keeper) = security { gatekeeper = keeper } else { gatekeeper = nil }
         let mend = "raise the limit of open files (ulimit -n)"
         guard let context = zmq_ctx_new() else {
             throw MMedError(.tryAgain, "no ZeroMQ context: \(describe(zmq_errno()))", mend: mend)
@@ -43,10 +63,36 @@ final class WireSocket {
             throw MMedError(.tryAgain, "no ZeroMQ socket: \(describe(code))", mend: mend)
         }
         (self.context, self.socket) = (context, socket)
-        guard setOptions(ipv6: ipv6) else {
+        guard setOptions(ipv6: ipv6), protect(security) else {
             let code = zmq_errno()
             close(lingerMilliseconds: 0)
             throw MMedError(.internalError, "ZeroMQ refuses a socket option: \(describe(code))")
+        }
+        do {
+            // Before the first connection: without an answer at the door ZeroMQ lets everybody in.
+            try gatekeeper?.open(in: WireContext(handle: context))
+            if watchesHandshakes { monitor = try HandshakeMonitor(of: socket, in: context) }
+        } catch {
+            close(lingerMilliseconds: 0)
+            throw error
+        }
+    }
+
+    private func protect(_ security: Security) -> Bool {
+        switch security {
+        case .open: return true
+        case .coordinator(let secret, _):
+            var isServer: Int32 = 1
+            let domain = ZapRequest.domain
+            return zmq_setsockopt(socket, ZMQ_CURVE_SERVER, &isServer, 4) == 0
+                && zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, secret.bytes, secret.bytes.count) == 0
+                && zmq_setsockopt(socket, ZMQ_ZAP_DOMAIN, domain, domain.utf8.count) == 0
+        case .worker(let pair, let coordinator):
+            let keys = [
+                (ZMQ_CURVE_SERVERKEY, coordinator.bytes), (ZMQ_CURVE_PUBLICKEY, pair.publicKey.bytes),
+                (ZMQ_CURVE_SECRETKEY, pair.secretKey.bytes),
+            ]
+            return keys.allSatisfy { option, key in zmq_setsockopt(socket, option, key, key.count) == 0 }
         }
     }
 
@@ -105,6 +151,15 @@ final class WireSocket {
         }
     }
 
+    /// Connects anew where ZeroMQ has given up; one that has not is connected once more, not twice.
+    func reconnect(_ address: WireAddress) {
+        zmq_disconnect(socket, address.endpoint)
+        zmq_connect(socket, address.endpoint)
+    }
+
+    /// What became of the handshakes since the last call, one at a time.
+    func nextHandshake() -> HandshakeEvent? { monitor?.next() }
+
     /// Sends a whole message without waiting.
     func send(_ body: [UInt8], to routingID: [UInt8] = []) -> SendOutcome {
         if kind == .router {
@@ -134,6 +189,8 @@ final class WireSocket {
             guard part.more, let next = receivePart() else { return received }
             part = next
         }
+        // The part in front, which ZeroMQ makes itself, does not always carry them.
+        (received.userID, received.descriptor) = (part.userID, part.descriptor)
         received.body = part.bytes
         received.partCount = 1
         while part.more, let next = receivePart() {
@@ -143,7 +200,7 @@ final class WireSocket {
         return received
     }
 
-    private func receivePart() -> (bytes: [UInt8], more: Bool)? {
+    private func receivePart() -> (bytes: [UInt8], more: Bool, userID: String?, descriptor: Int32)? {
         var message = zmq_msg_t()
         zmq_msg_init(&message)
         defer { zmq_msg_close(&message) }
@@ -151,17 +208,21 @@ final class WireSocket {
             if zmq_errno() != EINTR { return nil }
         }
         let bytes = Array(UnsafeRawBufferPointer(start: zmq_msg_data(&message), count: zmq_msg_size(&message)))
-        return (bytes, zmq_msg_more(&message) != 0)
+        let userID = gatekeeper == nil ? nil : zmq_msg_gets(&message, "User-Id").map { String(cString: $0) }
+        let descriptor = gatekeeper == nil ? -1 : zmq_msg_get(&message, ZMQ_SRCFD)
+        return (bytes, zmq_msg_more(&message) != 0, userID, descriptor)
     }
 
     /// Sleeps until the bell rings, the socket can do what is asked, or the time is over (-1: never).
     func wait(bell: Bell, forInput: Bool, forOutput: Bool, milliseconds: Int) {
+        let input = Int16(ZMQ_POLLIN)
         let events = (forInput ? ZMQ_POLLIN : 0) | (forOutput ? ZMQ_POLLOUT : 0)
         var items = [
-            zmq_pollitem_t(socket: nil, fd: bell.descriptor, events: Int16(ZMQ_POLLIN), revents: 0),
-            zmq_pollitem_t(socket: socket, fd: 0, events: Int16(events), revents: 0),
+            zmq_pollitem_t(socket: nil, fd: bell.descriptor, events: input, revents: 0)
         ]
-        let count = zmq_poll(&items, events == 0 ? 1 : 2, milliseconds)
+        if let monitor { items.append(zmq_pollitem_t(socket: monitor.socket, fd: 0, events: input, revents: 0)) }
+        if events != 0 { items.append(zmq_pollitem_t(socket: socket, fd: 0, events: Int16(events), revents: 0)) }
+        let count = zmq_poll(&items, Int32(items.count), milliseconds)
         if count > 0, items[0].revents != 0 { bell.silence() }
     }
 
@@ -169,7 +230,10 @@ final class WireSocket {
     func close(lingerMilliseconds: Int) {
         var linger = Int32(clamping: lingerMilliseconds)
         zmq_setsockopt(socket, ZMQ_LINGER, &linger, 4)
+        monitor?.close()
         zmq_close(socket)
+        // Not before the socket: it must be asked about every connection.
+        gatekeeper?.stop()
         while zmq_ctx_term(context) != 0, zmq_errno() == EINTR {}
     }
 }

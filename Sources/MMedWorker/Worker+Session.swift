@@ -12,6 +12,7 @@ extension Worker {
                 log.line("a malformed message was dropped: \(reason)")
                 // It may have been a lease or an acknowledgement: both sides say again what counts.
                 await introduce()
+            case .handshakeFailed(let reason): log.line("\(reason); trying again")
             case .otherVersion(let major, let minor):
                 end(
                     .failed(

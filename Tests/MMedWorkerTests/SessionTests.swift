@@ -88,6 +88,17 @@ import Testing
         try await bench.end()
     }
 
+    @Test func aHandshakeThatFailsIsToldAndTriedAgain() async throws {
+        let bench = Bench()
+        _ = try await bench.wire.hello()
+        // Nothing proves who said so: it is no reason to leave.
+        bench.wire.hear(.handshakeFailed(reason: "the key is not taken"))
+        _ = try await bench.log.lines.next("reason") { $0.contains("the key is not taken; trying again") ? true : nil }
+        bench.wire.say(Sample.welcome())
+        #expect(try await bench.wire.ready() == 2)
+        try await bench.end()
+    }
+
     @Test func aRefusalEndsWithWhatTheCoordinatorSaid() async throws {
         let bench = Bench()
         _ = try await bench.wire.hello()
