@@ -130,6 +130,7 @@ enum Words {
             "chunk \(chunk.offset) of shard \(chunk.shard.step)/\(chunk.shard.shard) \(short(chunk.lease))"
         case .leaseFailed(let lease, let reason): "failed \(short(lease)) \(reason)"
         case .updateApplied(let reference): "applied \(reference.name) v\(reference.version)"
+        case .canary(let report): "canary \(report.logprob)"
         case .blobRequest(let digest, let offset): "wants \(digest.short) from \(offset)"
         case .beat(let beat): "beat \(beat.progress) \(beat.leases.map(short).joined(separator: " "))"
         case .goodbye(let reason): "goodbye \(reason)"

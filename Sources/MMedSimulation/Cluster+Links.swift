@@ -102,7 +102,7 @@ extension Cluster {
     /// Messages that may come twice or out of order; the words of a session may not, since TCP keeps its order.
     private func isData(_ message: WorkerMessage) -> Bool {
         switch message {
-        case .trajectories, .beat, .leaseFailed, .updateApplied, .blobRequest, .gradientChunk: true
+        case .trajectories, .beat, .leaseFailed, .updateApplied, .canary, .blobRequest, .gradientChunk: true
         case .hello, .ready, .goodbye: false
         }
     }
