@@ -26,7 +26,8 @@ let rooms: [Room] = [
     Room(name: "MMedFormats", rooms: ["MMedCore", "MMedTensor"]),
     Room(name: "MMedTransport", rooms: ["MMedCore", "MMedLocks", "MMedProtocol", "MMedCodec", "CZeroMQ"]),
     Room(
-        name: "MMedStore", rooms: ["MMedCore", "MMedLocks", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedFormats"],
+        name: "MMedStore",
+        rooms: ["MMedCore", "MMedLocks", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedFormats"],
         packages: [crypto, grdb]),
     Room(name: "MMedEngine", rooms: ["MMedCore", "MMedAlgorithms", "MMedTensor", "MMedFormats"]),
     Room(name: "MMedMerging", rooms: ["MMedCore", "MMedTensor", "MMedFormats"]),

@@ -5,9 +5,9 @@ import MMedScheduling
 /// Refuses what would not fit into the model's context, before anything is computed.
 enum ContextCheck {
     /// Throws `badData` naming the first question whose prompt and completion are longer than the context, by its line where
-    /// `lineOf` knows the question with these prefix ids.
+    /// `lineOf` knows the record of this id.
     static func require(
-        _ stages: [StagePlan], contextLength: Int, lineOf: (_ prefixIds: [Int32]) -> String? = { _ in nil }
+        _ stages: [StagePlan], contextLength: Int, lineOf: (_ id: String) -> String? = { _ in nil }
     ) throws {
         for stage in stages {
             for track in stage.tracks {
@@ -17,16 +17,17 @@ enum ContextCheck {
                         let total = question.prefixIds.count + suffix + stage.sampling.maxTokens
                         guard total > contextLength else { continue }
                         throw refuse(
-                            total, contextLength, lineOf(question.prefixIds), "question \(question.id)",
+                            total, contextLength, lineOf(question.id), "question \(question.id)",
                             "lower maxTokens")
                     }
-                    for example in step.examples {
+                    for (index, example) in step.examples.enumerated() {
+                        let id = step.exampleIds.indices.contains(index) ? step.exampleIds[index] : nil
                         for path in example.tree.paths {
                             let prompt = example.tree.prefixIds.count + example.tree.suffixIds[path.suffix].count
                             let total = prompt + path.completionIds.count
                             guard total > contextLength else { continue }
                             throw refuse(
-                                total, contextLength, lineOf(example.tree.prefixIds),
+                                total, contextLength, id.flatMap(lineOf),
                                 "an example of \(track.specialty) in \(stage.name)", "shorten its reasoning")
                         }
                     }

@@ -39,13 +39,10 @@ struct PlanBuilder {
     let prompts: PromptBuilder
     let run: Name
 
-    /// File and line of the first record whose prompt begins with these ids.
-    func line(of prefixIds: [Int32]) -> String? {
+    /// File and line of a record; ids are unique in a file, and the builder of a data set makes them so beyond it.
+    func line(of id: String) -> String? {
         for split in [data.train, data.validation, data.test] {
-            for record in split.records {
-                let ids = try? prompts.prefixIds(question: record.question, options: record.options)
-                if ids == prefixIds { return "\(split.path):\(record.line)" }
-            }
+            if let record = split.records.first(where: { $0.id == id }) { return "\(split.path):\(record.line)" }
         }
         return nil
     }
