@@ -8,7 +8,7 @@ private struct Line: Decodable, Equatable {
     var a: Int
 }
 
-@Suite struct JSONLinesTests {
+extension JSONLinesTests {
     /// `--input <(program)` is a pipe, which has no size before it is read.
     @Test func aPipeIsReadToItsEnd() throws {
         let scratch = try Scratch()

@@ -4,7 +4,7 @@ import Testing
 
 @testable import MMedAssembly
 
-@Suite struct ModelHostTests {
+extension ModelHostTests {
     /// PEFT looks for the base by this name, and no hub knows the name of a file.
     @Test func adaptersNameAPinnedModelAsTheHubDoes() throws {
         let pinned = PinnedModel.smolLM2

@@ -3,6 +3,7 @@ import MMedCore
 import MMedScheduling
 import MMedProtocol
 import MMedStore
+import MMedTelemetry
 
 /// The `status` command: what a run's folder tells, while it runs or after.
 public enum StatusTool {
