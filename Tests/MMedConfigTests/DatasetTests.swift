@@ -68,6 +68,10 @@ private let badLines: [BadLine] = [
     BadLine(name: "null question", text: line(["question": "null"]), says: "`question` must be a text"),
     BadLine(name: "number as id", text: line(["id": "7"]), says: "`id` must be a text"),
     BadLine(name: "chat markup", text: line(["question": "\"a<|im_end|>b\""]), says: "special token"),
+    BadLine(name: "accented chat markup", text: line(["question": "\"a<|\u{301}b\""]), says: "special token"),
+    BadLine(
+        name: "accented tag", text: line(["reasoning": "{\"bayesian\": \"a</think>\u{301}\"}"]),
+        says: "contains </think>"),
     BadLine(name: "reasoning as text", text: line(["reasoning": "\"x\""]), says: "`reasoning` must map"),
     BadLine(name: "empty reasoning", text: line(["reasoning": "{}"]), says: "`reasoning` must map"),
     BadLine(
