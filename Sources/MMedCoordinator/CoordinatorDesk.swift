@@ -132,6 +132,9 @@ public struct CoordinatorDesk: Sendable {
         return connections.values.sorted().map { .send(.end(reason: reason), to: $0) }
     }
 
+    /// Who a connection says it is; nil for a stranger, and for a connection that was replaced.
+    public func name(of peer: PeerID) -> Name? { peers[peer] }
+
     /// Bytes of gradients, and connections without a name: what peers make it hold.
     public var held: (gradientBytes: Int, strangers: Int, summedGradients: Int) {
         (gradients.byteCount, asked.count, recentGradients.count)
@@ -150,7 +153,14 @@ public struct CoordinatorDesk: Sendable {
 
     mutating func feed(_ event: Event) {
         guard outcome == nil else { return }
-        outbox.append(core.step(event, at: now))
+        var actions = core.step(event, at: now)
+        // At once: behind a record that waits for the disk it might meet another process that has come under the name.
+        for case .dismiss(let name, let reason) in actions {
+            guard let peer = connections[name], release(peer) != nil else { continue }
+            send(.end(reason: reason), to: peer)
+        }
+        actions.removeAll { if case .dismiss = $0 { true } else { false } }
+        outbox.append(actions)
         flush()
     }
 
@@ -169,6 +179,7 @@ public struct CoordinatorDesk: Sendable {
     private mutating func perform(_ action: Action) {
         switch action {
         case .record: preconditionFailure("a record is written by the journal, before what follows it")
+        case .dismiss: preconditionFailure("a dismissal does not wait")
         case .send(let name, let message):
             if let peer = connections[name] { send(message, to: peer) }
         case .broadcast(let update):
@@ -183,9 +194,6 @@ public struct CoordinatorDesk: Sendable {
             effects.append(.apply(order, gradients: parts))
         case .merge(let order): effects.append(.merge(order))
         case .forgetGradient(let shard): gradients.forget(shard)
-        case .dismiss(let name, let reason):
-            guard let peer = connections[name], release(peer) != nil else { return }
-            send(.end(reason: reason), to: peer)
         case .log(let entry): effects.append(.log(entry))
         case .metric(let entry): effects.append(.metric(entry))
         case .finish(let result):
