@@ -156,7 +156,8 @@ extension Cluster {
             }
             if isReply(message) && chance.hit(perMillion: rates.reorder) {
                 does(.reorder, "to \(seats[seat].name)")
-                return queue.put(.toWorker(seat: seat, peer, frame), due: due + UInt64(chance.within(1_000...2_000_000)))
+                return queue.put(
+                    .toWorker(seat: seat, peer, frame), due: due + UInt64(chance.within(1_000...2_000_000)))
             }
             damage(&frame)
             seats[seat].downFree = due
