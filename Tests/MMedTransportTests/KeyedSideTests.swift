@@ -5,7 +5,6 @@ import MMedProtocol
 import Testing
 
 @testable import MMedTransport
-/// The next event of a kind; every other one is an issue.
 
 @Suite("The coordinator's side of keyed connections", .timeLimit(.minutes(1)))
 struct KeyedSideTests {
