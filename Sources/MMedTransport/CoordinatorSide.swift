@@ -17,6 +17,12 @@ final class CoordinatorSide: SocketOwner {
         var outgoingBytes = 0
         /// Count of all messages when this peer was last heard.
         var heardAt: UInt64
+        /// Frames that were not of the protocol.
+        var malformed = 0
+
+        var isClosed: Bool { malformed >= Limits.malformedFrames }
+        /// Who goes first when there are too many: who never said a word of the protocol, then who was silent longest.
+        var standing: (Int, UInt64) { (isClosed ? 0 : sequenceHeard == nil ? 1 : 2, heardAt) }
     }
 
     private let mailbox: Mailbox<Letter>
@@ -94,7 +100,9 @@ final class CoordinatorSide: SocketOwner {
 
     func hasRoom() -> Bool { inbound.hasRoom() }
 
-    func hear(_ received: WireSocket.Received) {
+    func hear(_ received: WireSocket.Received) -> Bool {
+        // What was under way when the connection was closed is not even read.
+        if let known = numbers[received.routingID], peers[known]?.isClosed == true { return false }
         let result = Result { () throws(CodecError) in
             guard received.partCount == 1 else {
                 throw .malformed(reason: "\(received.partCount) parts instead of one")
@@ -104,7 +112,16 @@ final class CoordinatorSide: SocketOwner {
         }
         let number = number(of: received.routingID, opens: (try? result.get().1) == 0)
         let peer = PeerID(number: number)
-        inbound.push(read(result, from: peer), bytes: received.body.count)
+        var event = read(result, from: peer)
+        if case .malformed(_, let reason) = event {
+            update(number) { $0.malformed += 1 }
+            if peers[number]?.isClosed == true {
+                event = .malformed(
+                    peer, reason: "\(reason); its connection is closed after \(Limits.malformedFrames) such frames")
+            }
+        }
+        inbound.push(event, bytes: received.body.count)
+        return peers[number]?.isClosed != true
     }
 
     private func read(_ result: Result<(WorkerMessage, UInt64), CodecError>, from peer: PeerID) -> InboundFromWorkers {
@@ -131,7 +148,7 @@ final class CoordinatorSide: SocketOwner {
             }
             forget(known)
         }
-        if peers.count >= Limits.peers, let silent = peers.min(by: { $0.value.heardAt < $1.value.heardAt }) {
+        if peers.count >= Limits.peers, let silent = peers.min(by: { $0.value.standing < $1.value.standing }) {
             forget(silent.key)
         }
         lastNumber += 1

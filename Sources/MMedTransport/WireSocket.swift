@@ -25,6 +25,8 @@ final class WireSocket {
         var body: [UInt8]
         /// Parts behind the routing id; the protocol knows one.
         var partCount: Int
+        /// Of the connection it came on; negative where ZeroMQ does not say.
+        var descriptor: Int32 = -1
     }
 
     private let kind: Kind
@@ -129,6 +131,7 @@ final class WireSocket {
             part = next
         }
         received.body = part.bytes
+        received.descriptor = part.descriptor
         received.partCount = 1
         while part.more, let next = receivePart() {
             received.partCount += 1
@@ -137,7 +140,7 @@ final class WireSocket {
         return received
     }
 
-    private func receivePart() -> (bytes: [UInt8], more: Bool)? {
+    private func receivePart() -> (bytes: [UInt8], more: Bool, descriptor: Int32)? {
         var message = zmq_msg_t()
         zmq_msg_init(&message)
         defer { zmq_msg_close(&message) }
@@ -145,7 +148,13 @@ final class WireSocket {
             if zmq_errno() != EINTR { return nil }
         }
         let bytes = Array(UnsafeRawBufferPointer(start: zmq_msg_data(&message), count: zmq_msg_size(&message)))
-        return (bytes, zmq_msg_more(&message) != 0)
+        return (bytes, zmq_msg_more(&message) != 0, zmq_msg_get(&message, ZMQ_SRCFD))
+    }
+
+    /// Ends the connection that a message came on: a ROUTER has no word for it, so its descriptor is shut down, which ZeroMQ
+    /// takes for a peer that hung up. Should the number belong to another connection by now, that one only reconnects.
+    func hangUp(_ descriptor: Int32) {
+        if descriptor >= 0 { shutdown(descriptor, Int32(SHUT_RDWR)) }
     }
 
     /// Sleeps until the bell rings, the socket can do what is asked, or the time is over (-1: never).
