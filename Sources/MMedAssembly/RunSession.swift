@@ -80,6 +80,7 @@ public struct RunSession: Sendable {
 
     /// Runs to the end; `workerProgram` is started for each local worker of the cluster. Returns how it ended.
     public func run(workerProgram: String, say: @escaping @Sendable (String) -> Void) async throws -> Outcome {
+        raiseOpenFilesLimit()
         let endpoint = try ZeroMQCoordinatorEndpoint(listeningAt: run.cluster.listen)
         let ports = CoordinatorPorts(
             optimizer: ReferenceOptimizer(
