@@ -109,8 +109,10 @@ var dependencies: [Package.Dependency] = [
 if let slice = isFuzzing ? "Fuzz" : Context.environment["MMED_SLICE"] {
     let asked = Set(slice.split(separator: ",").map(String.init))
     var kept = asked.union(["MMedLocks"])
+    // The programs and the tests that run them.
+    if asked.contains("Process") { kept.formUnion(["mmed-coord", "mmed-worker", "MMedAssembly"]) }
     if asked.contains("Fuzz") { kept.formUnion(fuzzed + (isFuzzing ? ["mmed-fuzz"] : [])) }
-    var usedPackages = Set<String>()
+    var usedPackages: Set<String> = asked.contains("Process") ? ["swift-argument-parser"] : []
     var grew = true
     while grew {
         grew = false

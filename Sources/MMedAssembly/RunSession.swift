@@ -83,6 +83,7 @@ public struct RunSession: Sendable {
     func run(
         _ endpoint: ZeroMQCoordinatorEndpoint, workerProgram: String, say: @escaping @Sendable (String) -> Void
     ) async throws -> Outcome {
+        raiseOpenFilesLimit()
         let ports = CoordinatorPorts(
             optimizer: ReferenceOptimizer(
                 layouts: run.layouts, settings: run.config.optimizer, store: store, threads: 1),

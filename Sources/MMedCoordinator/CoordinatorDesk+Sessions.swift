@@ -59,6 +59,7 @@ extension CoordinatorDesk {
             peers[peer] = hello.name
             connections[hello.name] = peer
             toldVoid[hello.name] = nil
+            toldOfBeat[hello.name] = nil
             let plan = core.plan
             send(
                 .welcome(
@@ -75,11 +76,17 @@ extension CoordinatorDesk {
         guard let name = peers.removeValue(forKey: peer), connections[name] == peer else { return nil }
         connections[name] = nil
         toldVoid[name] = nil
+        toldOfBeat[name] = nil
         return name
     }
 
     mutating func warn(_ event: String, _ name: Name?, _ fields: [LogEntry.Field]) {
         let who = LogEntry.Field("worker", .text(name?.text ?? "unknown"))
-        effects.append(.log(LogEntry(.warn, scope: "run", event: event, fields: [who] + fields)))
+        write(LogEntry(.warn, scope: "run", event: event, fields: [who] + fields))
+    }
+
+    /// A line of the log, unless there are enough of its kind.
+    mutating func write(_ entry: LogEntry) {
+        if let line = throttle.admit(entry, at: now) { effects.append(.log(line)) }
     }
 }

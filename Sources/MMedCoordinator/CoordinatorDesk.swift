@@ -37,6 +37,9 @@ public struct CoordinatorDesk: Sendable {
     var asked: [PeerID: Tick] = [:]
     /// The void gradient lease that a worker was last told of, so that a gradient's many chunks get one answer.
     var toldVoid: [Name: LeaseID] = [:]
+    /// When a worker's beat was last answered with the leases that are void.
+    var toldOfBeat: [Name: Tick] = [:]
+    var throttle = LogThrottle()
     var gradients = GradientIntake()
     /// Summed gradients that learners may still pull, newest last.
     var recentGradients: [(digest: Digest, bytes: [UInt8])] = []
@@ -77,6 +80,7 @@ public struct CoordinatorDesk: Sendable {
             // The beginnings of gradients that will have no end.
             let core = desk.core
             desk.gradients.prune { core.awaits($0, under: $1, from: $2) }
+            for line in desk.throttle.summary(at: now) { desk.effects.append(.log(line)) }
             desk.asked = desk.asked.filter { now.since($0.value) < desk.askMilliseconds }
         }
     }
@@ -135,10 +139,13 @@ public struct CoordinatorDesk: Sendable {
     /// Who a connection says it is; nil for a stranger, and for a connection that was replaced.
     public func name(of peer: PeerID) -> Name? { peers[peer] }
 
-    /// Bytes of gradients, and connections without a name: what peers make it hold.
-    public var held: (gradientBytes: Int, strangers: Int, summedGradients: Int) {
-        (gradients.byteCount, asked.count, recentGradients.count)
+    /// Bytes of gradients, connections without a name, and what waits for the disk: what peers make it hold.
+    public var held: (gradientBytes: Int, strangers: Int, summedGradients: Int, waitingActions: Int) {
+        (gradients.byteCount, asked.count, recentGradients.count, outbox.waitingCount)
     }
+
+    /// So much waits for the disk that nothing should be taken in before the next `written`.
+    public var isBehind: Bool { outbox.isBehind }
 
     // MARK: The core
 
@@ -194,10 +201,11 @@ public struct CoordinatorDesk: Sendable {
             effects.append(.apply(order, gradients: parts))
         case .merge(let order): effects.append(.merge(order))
         case .forgetGradient(let shard): gradients.forget(shard)
-        case .log(let entry): effects.append(.log(entry))
+        case .log(let entry): write(entry)
         case .metric(let entry): effects.append(.metric(entry))
         case .finish(let result):
             outcome = result
+            for line in throttle.summary(at: now, isLast: true) { effects.append(.log(line)) }
             effects.append(.finish(result))
         }
     }

@@ -35,6 +35,8 @@ public enum Limits {
 
     /// Connections that the coordinator's end keeps apart; the longest silent one makes room.
     public static let peers = 4096
+    /// Malformed frames of one connection before the coordinator's end closes it.
+    public static let malformedFrames = 64
     /// Leases that one `ready` may ask for.
     public static let credits = 1024
     /// Leases that one beat may name.
@@ -97,8 +99,9 @@ public enum Limits {
     public static let workerQueueBytes = 8 << 20
     /// Bytes of messages that nobody has taken yet before an endpoint stops to read its socket.
     public static let inboundQueueBytes = 64 << 20
-    /// Messages that nobody has taken yet before an endpoint stops to read its socket.
-    public static let inboundQueueMessages = 1 << 14
+    /// Messages that nobody has taken yet before an endpoint stops to read its socket. ZeroMQ takes them from its connections
+    /// in turn, so this queue is all that one that floods can put before the others.
+    public static let inboundQueueMessages = 512
     /// Messages taken from a socket in one turn, so that sends get theirs.
     public static let receivesPerTurn = 256
     /// Messages that ZeroMQ queues for a connection in each direction.

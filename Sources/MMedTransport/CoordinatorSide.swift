@@ -22,6 +22,12 @@ final class CoordinatorSide: SocketOwner {
         var outgoingBytes = 0
         /// Count of all messages when this peer was last heard.
         var heardAt: UInt64
+        /// Frames that were not of the protocol.
+        var malformed = 0
+
+        var isClosed: Bool { malformed >= Limits.malformedFrames }
+        /// Who goes first when there are too many: who never said a word of the protocol, then who was silent longest.
+        var standing: (Int, UInt64) { (isClosed ? 0 : sequenceHeard == nil ? 1 : 2, heardAt) }
     }
 
     private let mailbox: Mailbox<Letter>
@@ -82,7 +88,7 @@ final class CoordinatorSide: SocketOwner {
 
     /// Closes a connection, so that its worker must pass the door again. ZeroMQ owns the descriptor and cannot be asked
     /// to close one connection; should it have given the number to another by now, that one connects anew, and no more.
-    private func cut(_ descriptor: Int32) { if descriptor >= 0 { shutdown(descriptor, Int32(SHUT_RDWR)) } }
+    private func cut(_ descriptor: Int32) { WireSocket.hangUp(descriptor) }
 
     private enum Pass {
         case nobodyAsked
@@ -157,13 +163,17 @@ final class CoordinatorSide: SocketOwner {
 
     func tend(_ socket: WireSocket) -> Int { -1 }
 
-    func hear(_ received: WireSocket.Received) {
-        if isBroken { return }
+    func hear(_ received: WireSocket.Received) -> Bool {
+        if isBroken { return true }
+        // What was under way when the connection was closed is not even read.
+        if let known = numbers[received.routingID], peers[known]?.isClosed == true { return false }
         let identity: Identity?
         switch check(received) {
         case .granted(let found): identity = found
-        case .denied: return cut(received.descriptor)
-        case .nobodyAsked: return breakOff("a message came from a connection that nobody had checked")
+        case .denied: return false
+        case .nobodyAsked:
+            breakOff("a message came from a connection that nobody had checked")
+            return true
         }
         let result = Result { () throws(CodecError) in
             guard received.partCount == 1 else {
@@ -175,7 +185,16 @@ final class CoordinatorSide: SocketOwner {
         let number = number(of: received.routingID, by: identity, opens: (try? result.get().1) == 0)
         update(number) { $0.descriptor = received.descriptor }
         let peer = PeerID(number: number, identity: identity)
-        inbound.push(read(result, from: peer), bytes: received.body.count)
+        var event = read(result, from: peer)
+        if case .malformed(_, let reason) = event {
+            update(number) { $0.malformed += 1 }
+            if peers[number]?.isClosed == true {
+                event = .malformed(
+                    peer, reason: "\(reason); its connection is closed after \(Limits.malformedFrames) such frames")
+            }
+        }
+        inbound.push(event, bytes: received.body.count)
+        return peers[number]?.isClosed != true
     }
 
     private func read(_ result: Result<(WorkerMessage, UInt64), CodecError>, from peer: PeerID) -> InboundFromWorkers {
@@ -203,7 +222,7 @@ final class CoordinatorSide: SocketOwner {
             }
             forget(known)
         }
-        if peers.count >= Limits.peers, let silent = peers.min(by: { $0.value.heardAt < $1.value.heardAt }) {
+        if peers.count >= Limits.peers, let silent = peers.min(by: { $0.value.standing < $1.value.standing }) {
             forget(silent.key)
         }
         lastNumber += 1

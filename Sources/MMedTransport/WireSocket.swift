@@ -209,8 +209,13 @@ final class WireSocket {
         }
         let bytes = Array(UnsafeRawBufferPointer(start: zmq_msg_data(&message), count: zmq_msg_size(&message)))
         let userID = gatekeeper == nil ? nil : zmq_msg_gets(&message, "User-Id").map { String(cString: $0) }
-        let descriptor = gatekeeper == nil ? -1 : zmq_msg_get(&message, ZMQ_SRCFD)
-        return (bytes, zmq_msg_more(&message) != 0, userID, descriptor)
+        return (bytes, zmq_msg_more(&message) != 0, userID, zmq_msg_get(&message, ZMQ_SRCFD))
+    }
+
+    /// Ends the connection that a message came on: a ROUTER has no word for it, so its descriptor is shut down, which ZeroMQ
+    /// takes for a peer that hung up. Should the number belong to another connection by now, that one only reconnects.
+    static func hangUp(_ descriptor: Int32) {
+        if descriptor >= 0 { shutdown(descriptor, Int32(SHUT_RDWR)) }
     }
 
     /// Sleeps until the bell rings, the socket can do what is asked, or the time is over (-1: never).

@@ -47,8 +47,9 @@ final class WorkerSide: SocketOwner {
 
     func hasRoom() -> Bool { inbound.hasRoom() }
 
-    func hear(_ received: WireSocket.Received) {
+    func hear(_ received: WireSocket.Received) -> Bool {
         inbound.push(read(received), bytes: received.body.count)
+        return true
     }
 
     private func read(_ received: WireSocket.Received) -> InboundFromCoordinator {

@@ -1,5 +1,6 @@
 import MMedCodec
 import MMedCore
+import MMedLocks
 import MMedProtocol
 import Testing
 
@@ -125,6 +126,39 @@ struct HostilePeerTests {
             router.wait(bell: bell, forInput: true, forOutput: false, milliseconds: 100)
         }
         Issue.record("the other worker is not heard any more")
+    }
+
+    @Test("a connection that brings 64 malformed frames is closed, again and again, and others are heard in between")
+    func closed() async throws {
+        let coordinator = try Sample.listening()
+        let address = coordinator.boundAddress
+        let isOver = Locked(false)
+        try startThread(named: "hostile") {
+            guard let raw = try? RawWorker(connectingTo: address) else { return }
+            while !isOver.withLock({ $0 }) { raw.send([1, 2, 3]) }
+        }
+        let honest = try Sample.connected(to: coordinator)
+        var malformed: [PeerID: Int] = [:]
+        var closed: Set<PeerID> = []
+        var honestPeers: Set<PeerID> = []
+        await honest.send(Sample.hello())
+        for await event in coordinator.inbound {
+            switch event {
+            case .malformed(let peer, let reason):
+                malformed[peer, default: 0] += 1
+                if reason.contains("its connection is closed") { closed.insert(peer) }
+            case .message(let peer, _): honestPeers.insert(peer)
+            default: Issue.record("\(event)")
+            }
+            if closed.count == 3, honestPeers.count == 1 { break }
+        }
+        isOver.withLock { $0 = true }
+        for (peer, count) in malformed {
+            #expect(count <= Limits.malformedFrames)
+            #expect((count == Limits.malformedFrames) == closed.contains(peer))
+        }
+        await honest.close()
+        await coordinator.close()
     }
 
     @Test("a message of our own that breaks a rule is reported, not sent")

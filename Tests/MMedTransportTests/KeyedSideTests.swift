@@ -23,7 +23,7 @@ struct KeyedSideTests {
         }
 
         func say(_ credits: Int, sequence: UInt64, as user: WorkerKey?, routingID: UInt8 = 1) throws {
-            side.hear(
+            _ = side.hear(
                 WireSocket.Received(
                     routingID: [0, routingID],
                     body: try MessageCodec.encode(.ready(credits: credits), sequence: sequence),
