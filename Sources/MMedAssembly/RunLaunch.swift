@@ -4,6 +4,7 @@ import MMedConfig
 import MMedProtocol
 import MMedScheduling
 import MMedStore
+import MMedTransport
 
 /// What `start` and `check` share: options to a prepared run, and a run to an exit code.
 public struct RunLaunch: Sendable {
@@ -14,7 +15,8 @@ public struct RunLaunch: Sendable {
 
     /// Reads and checks everything that the options name. Throws what is wrong first; nothing has begun then.
     public init(
-        config: String?, overrides: [String], cluster: String?, model: String?, runFolder: String?, resume: String?
+        config: String?, overrides: [String], cluster: String?, keys: String? = nil, model: String?,
+        runFolder: String?, resume: String?
     ) throws {
         if let resume {
             guard config == nil, overrides.isEmpty, runFolder == nil else {
@@ -27,11 +29,13 @@ public struct RunLaunch: Sendable {
                     .badData, at: LaunchRecord.path(in: resume), "there is no run to go on with",
                     mend: "give the folder that `mmed-coord start` printed")
             }
-            record = LaunchRecord(name: former.name, cluster: cluster ?? former.cluster, model: model ?? former.model)
+            record = LaunchRecord(
+                name: former.name, cluster: cluster ?? former.cluster, keys: keys.map(absolutePath) ?? former.keys,
+                model: model ?? former.model)
             prepared = try PreparedRun(
                 RunOptions(
                     configPath: resume + "/config.resolved.yaml", overrides: [], clusterPath: record.cluster,
-                    model: record.model, runFolder: resume), name: name)
+                    keys: record.keys, model: record.model, runFolder: resume), name: name)
             folderPath = resume
             isResumed = true
             return
@@ -43,10 +47,13 @@ public struct RunLaunch: Sendable {
         }
         let clusterPath = cluster ?? RunLaunch.localCluster(beside: config)
         let name = try RunLaunch.runName(config: config, folder: runFolder)
-        record = LaunchRecord(name: name.text, cluster: clusterPath.map(absolutePath), model: model.map(absoluteModel))
+        record = LaunchRecord(
+            name: name.text, cluster: clusterPath.map(absolutePath), keys: keys.map(absolutePath),
+            model: model.map(absoluteModel))
         prepared = try PreparedRun(
             RunOptions(
-                configPath: config, overrides: overrides, clusterPath: clusterPath, model: model, runFolder: runFolder),
+                configPath: config, overrides: overrides, clusterPath: clusterPath, keys: record.keys, model: model,
+                runFolder: runFolder),
             name: name)
         folderPath = runFolder ?? "runs/\(name.text)"
         isResumed = false
@@ -73,6 +80,7 @@ public struct RunLaunch: Sendable {
             "predicted time: \(duration(total)) on two quiet Zen 4 cores with SmolLM2-135M; drawn tokens are half the budget of each path"
         )
         rows.append("model: \(prepared.host.path), sha256 \(prepared.host.digest.hex)")
+        if let keys = prepared.keys { rows.append("keys: \(keys.path), \(keys.workers.count) workers on the list") }
         return rows.joined(separator: "\n")
     }
 

@@ -75,7 +75,13 @@ public struct RunSession: Sendable {
 
     /// Runs to the end; `workerProgram` is started for each local worker of the cluster. Returns how it ended.
     public func run(workerProgram: String, say: @escaping @Sendable (String) -> Void) async throws -> Outcome {
-        let endpoint = try ZeroMQCoordinatorEndpoint(listeningAt: run.cluster.listen)
+        let keys = try run.keys.map { [telemetry] in
+            try RunKeys($0, cluster: run.cluster, runFolder: folder.path) { telemetry.log($0) }
+        }
+        defer { keys?.remove() }
+        let endpoint = try ZeroMQCoordinatorEndpoint(listeningAt: run.cluster.listen, keys: keys?.ofEndpoint)
+        let reloading = keys?.serve(endpoint, say: say)
+        defer { reloading?.cancel() }
         let ports = CoordinatorPorts(
             optimizer: ReferenceOptimizer(
                 layouts: run.layouts, settings: run.config.optimizer, store: store, threads: 1),
@@ -85,8 +91,8 @@ public struct RunSession: Sendable {
             plan: run.plan, state: state, modelDigest: run.host.digest, endpoint: endpoint, ports: ports)
         let telemetry = telemetry
         let workers = try LocalWorkers(
-            cluster: run.cluster, executable: workerProgram, address: endpoint.boundAddress, modelPath: run.host.path,
-            logFolder: folder.path + "/workers",
+            cluster: run.cluster, executable: workerProgram, address: endpoint.localAddress, modelPath: run.host.path,
+            logFolder: folder.path + "/workers", keyFile: { keys?.file(of: $0) },
             onEvent: { name, what in
                 telemetry.log(
                     LogEntry(

@@ -12,6 +12,9 @@ struct StartCommand: AsyncParsableCommand {
               mmed-coord start --config configs/quickstart.yaml
               mmed-coord start --config configs/quickstart.yaml --set gba.steps=5 --run-dir runs/five
               mmed-coord start --resume runs/five
+              mmed-coord start --config configs/full.yaml --cluster cluster/two-hosts.yaml --keys keys
+
+            With keys, SIGHUP reads the folder's workers.allow again.
             """)
 
     @OptionGroup var arguments: RunArguments
@@ -28,8 +31,8 @@ struct StartCommand: AsyncParsableCommand {
     func run() async throws {
         try await reporting {
             let launch = try RunLaunch(
-                config: arguments.config, overrides: arguments.set, cluster: arguments.cluster, model: arguments.model,
-                runFolder: runDir, resume: resume)
+                config: arguments.config, overrides: arguments.set, cluster: arguments.cluster, keys: arguments.keys,
+                model: arguments.model, runFolder: runDir, resume: resume)
             if dryRun {
                 print(launch.summary)
                 return
@@ -55,8 +58,8 @@ struct CheckCommand: AsyncParsableCommand {
     func run() async throws {
         try await reporting {
             let launch = try RunLaunch(
-                config: arguments.config, overrides: arguments.set, cluster: arguments.cluster, model: arguments.model,
-                runFolder: nil, resume: nil)
+                config: arguments.config, overrides: arguments.set, cluster: arguments.cluster, keys: arguments.keys,
+                model: arguments.model, runFolder: nil, resume: nil)
             print(launch.resolvedConfig)
             print(launch.summary)
         }
