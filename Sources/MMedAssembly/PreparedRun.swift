@@ -43,13 +43,17 @@ public struct PreparedRun: Sendable {
                     + "with --keys or keys:, or stay here: tcp://127.0.0.1:PORT or ipc://PATH, and host: local")
         }
         keys = try cluster.keys.map { try RunKeys.read($0, for: cluster) }
+        // The transport has the last word on addresses, so `check` refuses what `start` would.
+        _ = try WireAddress(cluster.listen, for: .listening, hasKeys: keys != nil)
         data = try RunData(config)
         try PreparedRun.requireQuestions(config, data)
         host = try ModelHost(cluster: cluster.model, override: options.model)
         self.name = name
         let prompts = try host.prompts(config.prompt)
-        plan = try PlanBuilder(config: config, data: data, prompts: prompts, run: name).plan()
-        try ContextCheck.require(plan.stages, contextLength: host.source.config.contextLength)
+        let builder = PlanBuilder(config: config, data: data, prompts: prompts, run: name)
+        plan = try builder.plan()
+        try ContextCheck.require(
+            plan.stages, contextLength: host.source.config.contextLength, lineOf: builder.line(of:))
         var parts = [config.resolvedYAML, host.digest.hex]
         for path in [config.data.train, config.data.validation, config.data.test] {
             parts.append(try ContentDigest.ofFile(path).hex)

@@ -3,6 +3,7 @@ import MMedCore
 import MMedConfig
 import MMedProtocol
 import MMedScheduling
+import MMedTransport
 import MMedStore
 import MMedTransport
 
@@ -79,6 +80,7 @@ public struct RunLaunch: Sendable {
         rows.append(
             "predicted time: \(duration(total)) on two quiet Zen 4 cores with SmolLM2-135M; drawn tokens are half the budget of each path"
         )
+        rows += prepared.data.leftOut
         rows.append("model: \(prepared.host.path), sha256 \(prepared.host.digest.hex)")
         if let keys = prepared.keys { rows.append("keys: \(keys.path), \(keys.workers.count) workers on the list") }
         return rows.joined(separator: "\n")
@@ -86,14 +88,33 @@ public struct RunLaunch: Sendable {
 
     /// Runs to the end and returns the exit code.
     public func run(say: @escaping @Sendable (String) -> Void) async throws -> Int32 {
-        let session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed)
-        var record = record
-        record.baseModel = (prepared.host.path as NSString).lastPathComponent
-        try record.write(in: folderPath)
         let own = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
         let program = (Bundle.main.executableURL ?? own).deletingLastPathComponent().appendingPathComponent(
             "mmed-worker")
-        let outcome = try await session.run(workerProgram: program.path, say: say)
+        // What can be refused is refused before the folder is made, so that the same command works once it is mended. A
+        // resumed run has its folder, and must raise the epoch there before it binds.
+        try LocalWorkers.requireProgram(program.path, of: prepared.cluster)
+        let listen = prepared.cluster.listen
+        let keys = prepared.keys.map { RunKeys($0, cluster: prepared.cluster) }
+        let early = isResumed ? nil : try ZeroMQCoordinatorEndpoint(listeningAt: listen, keys: keys?.ofEndpoint)
+        let session: RunSession
+        do {
+            session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed)
+        } catch {
+            await early?.close()
+            throw error
+        }
+        let endpoint = try early ?? ZeroMQCoordinatorEndpoint(listeningAt: listen, keys: keys?.ofEndpoint)
+        var record = record
+        record.baseModel = prepared.host.baseName
+        record.stages = prepared.plan.stages.map { stage in
+            LaunchRecord.Stage(
+                name: stage.name,
+                tracks: stage.tracks.map { LaunchRecord.Track(specialty: $0.specialty.text, steps: $0.steps.count) })
+        }
+        try record.write(in: folderPath)
+        for sentence in prepared.data.leftOut { say(sentence) }
+        let outcome = try await session.run(endpoint, keys: keys, workerProgram: program.path, say: say)
         let resume = "go on with: mmed-coord start --resume \(folderPath)"
         switch outcome {
         case .completed:

@@ -5,7 +5,7 @@ import MMedCore
 import MMedFormats
 import MMedMerging
 import MMedProtocol
-public import MMedScheduling
+import MMedScheduling
 import MMedStore
 import MMedTransport
 
@@ -14,6 +14,9 @@ public struct RunSession: Sendable {
     private let run: PreparedRun
     private let folder: RunFolder
     private let store: RunStore
+    private let journal: RunJournal
+    /// What the journal knows beyond the checkpoint.
+    private let openRecords: [JournalRecord]
     private let state: RunState
     private let telemetry: RunTelemetry
 
@@ -27,26 +30,37 @@ public struct RunSession: Sendable {
         }
         folder = try RunFolder(path: folderPath)
         let layouts = run.layouts
+        let loaded = isResumed ? try folder.loadCheckpoint() : nil
+        if let loaded, loaded.planDigest != run.planDigest {
+            throw MMedError(
+                .badConfig, at: folderPath, "its configuration, data or model are not those the run began with",
+                mend: "put them back as they were; a changed configuration needs a run of its own")
+        }
+        journal = RunJournal(try isResumed ? Journal(existing: folder) : Journal(new: folder))
         store = RunStore(
-            folder: folder, planDigest: run.planDigest, layouts: layouts,
-            baseModel: (run.host.path as NSString).lastPathComponent)
-        if isResumed {
-            let loaded = try folder.loadCheckpoint()
-            guard loaded.planDigest == run.planDigest else {
-                throw MMedError(
-                    .badConfig, at: folderPath, "its configuration, data or model are not those the run began with",
-                    mend: "put them back as they were; a changed configuration needs a run of its own")
-            }
-            state = try RunSession.resumed(loaded.state, folder, planDigest: run.planDigest)
+            folder: folder, journal: journal.file, planDigest: run.planDigest, layouts: layouts,
+            baseModel: run.host.baseName)
+        if let loaded {
+            try journal.file.verifyTail(from: loaded.journal)
+            openRecords = try journal.file.openRecords(after: loaded.state)
+            // The epoch is raised on the disk before the first bind, so that fences of the former process are always older.
+            var raised = loaded.state
+            raised.epoch += 1
+            state = raised
             store.clean(state)
         } else {
             state = try RunSession.initial(run, layouts, store)
+            openRecords = []
             try folder.writeWhole(Array(run.config.resolvedYAML.utf8), to: folderPath + "/config.resolved.yaml")
-            try folder.saveCheckpoint(state, planDigest: run.planDigest)
+            try journal.file.begin(
+                run: run.name, plan: run.planDigest, model: run.host.digest, seed: run.plan.seed,
+                questions: run.data.lineage)
         }
+        try folder.saveCheckpoint(state, planDigest: run.planDigest, journal: try journal.file.head())
         let budget = TokenBudget(run.plan)
         telemetry = try RunTelemetry(
-            folder: folderPath, tokensPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) })
+            folder: folderPath, secondsPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) },
+            stagesDone: state.stage)
     }
 
     private static func initial(_ run: PreparedRun, _ layouts: [Name: AdapterLayout], _ store: RunStore) throws
@@ -65,30 +79,24 @@ public struct RunSession: Sendable {
             })
     }
 
-    /// The epoch is raised on the disk before the first bind, so that fences of the former process are always older.
-    private static func resumed(_ state: RunState, _ folder: RunFolder, planDigest: Digest) throws -> RunState {
-        var state = state
-        state.epoch += 1
-        try folder.saveCheckpoint(state, planDigest: planDigest)
-        return state
-    }
-
     /// Runs to the end; `workerProgram` is started for each local worker of the cluster. Returns how it ended.
-    public func run(workerProgram: String, say: @escaping @Sendable (String) -> Void) async throws -> Outcome {
-        let keys = try run.keys.map { [telemetry] in
-            try RunKeys($0, cluster: run.cluster, runFolder: folder.path) { telemetry.log($0) }
+    func run(
+        _ endpoint: ZeroMQCoordinatorEndpoint, keys: RunKeys?, workerProgram: String,
+        say: @escaping @Sendable (String) -> Void
+    ) async throws -> Outcome {
+        let reloading = try keys?.begin(endpoint, runFolder: folder.path, log: telemetry.log, say: say)
+        defer {
+            reloading?.cancel()
+            keys?.end()
         }
-        defer { keys?.remove() }
-        let endpoint = try ZeroMQCoordinatorEndpoint(listeningAt: run.cluster.listen, keys: keys?.ofEndpoint)
-        let reloading = keys?.serve(endpoint, say: say)
-        defer { reloading?.cancel() }
         let ports = CoordinatorPorts(
             optimizer: ReferenceOptimizer(
                 layouts: run.layouts, settings: run.config.optimizer, store: store, threads: 1),
-            reward: RewardJudge(tokenizer: run.host.tokenizer), store: store, merge: try merge(),
+            reward: RewardJudge(tokenizer: run.host.tokenizer), store: store, journal: journal, merge: try merge(),
             telemetry: telemetry)
         let coordinator = Coordinator(
-            plan: run.plan, state: state, modelDigest: run.host.digest, endpoint: endpoint, ports: ports)
+            plan: run.plan, state: state, journal: openRecords, modelDigest: run.host.digest, endpoint: endpoint,
+            ports: ports)
         let telemetry = telemetry
         let workers = try LocalWorkers(
             cluster: run.cluster, executable: workerProgram, address: endpoint.localAddress, modelPath: run.host.path,
@@ -99,14 +107,21 @@ public struct RunSession: Sendable {
                         .warn, scope: "run", event: "worker-process",
                         fields: [.init("worker", .text(name)), .init("what", .text(what))]))
             })
+        for sentence in run.data.leftOut {
+            telemetry.log(
+                LogEntry(.warn, scope: "run", event: "rows-left-out", fields: [.init("what", .text(sentence))]))
+        }
         say("run \(run.name): listening at \(endpoint.boundAddress), folder \(folder.path)")
         say("follow it with: tail -f \(folder.path)/progress.log")
+        let path = folder.path
         let signals = StopSignals {
             telemetry.clear()
             workers.expectEnds()
             say("stopping: finishing what is leased, then committing (again Ctrl-C: stop at once, to the last step)")
             workers.letGo()
             Task { await coordinator.drain() }
+        } onSecond: {
+            say("stopped at once; what was not committed is done again: go on with mmed-coord start --resume \(path)")
         }
         defer { signals.cancel() }
         try workers.start()
@@ -122,10 +137,13 @@ public struct RunSession: Sendable {
         return outcome
     }
 
-    /// The report of what is evaluated so far, also written to report.txt.
+    /// The report of what is evaluated so far, also written to report.txt and, as figures, to report.json.
     public func report() throws -> String {
         let state = try folder.loadCheckpoint().state
-        let text = try RunReport(config: run.config, data: run.data).text(of: state)
+        let report = RunReport(config: run.config, data: run.data)
+        let text = try report.text(of: state)
+        let record = ReportRecord(try report.figures(of: state))
+        try folder.writeWhole(try record.bytes(), to: folder.path + "/report.json")
         try folder.writeWhole(Array(text.utf8), to: folder.path + "/report.txt")
         return text
     }
@@ -145,7 +163,7 @@ public struct RunSession: Sendable {
             settings: MMedMerging.MergeSettings(
                 method: method, density: settings.density, lambdaSFT: settings.lambdaSFT, lambdaRL: settings.lambdaRL,
                 rank: settings.rank),
-            store: store, baseModel: (run.host.path as NSString).lastPathComponent,
+            store: store, baseModel: run.host.baseName,
             threads: max(1, ProcessInfo.processInfo.activeProcessorCount), mergedName: name)
     }
 }

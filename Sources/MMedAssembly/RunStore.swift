@@ -1,14 +1,15 @@
 import MMedCoordinator
 import MMedCore
 import MMedFormats
+import MMedLocks
 import MMedProtocol
 import MMedScheduling
 import MMedStore
-import Synchronization
 
 /// The run folder behind the coordinator's port: blobs with a small cache, checkpoints, and the adapters that users take away.
 final class RunStore: StorePort {
     let folder: RunFolder
+    private let journal: Journal
     private let planDigest: Digest
     private let layouts: [Name: AdapterLayout]
     private let baseModel: String
@@ -22,12 +23,13 @@ final class RunStore: StorePort {
         var stored = Set<Digest>()
         var exported = Set<String>()
     }
-    private let cache = Mutex(Cache())
+    private let cache = Locked(Cache())
     private let blobsCached = 12
     private let recentKept = 32
 
-    init(folder: RunFolder, planDigest: Digest, layouts: [Name: AdapterLayout], baseModel: String) {
+    init(folder: RunFolder, journal: Journal, planDigest: Digest, layouts: [Name: AdapterLayout], baseModel: String) {
         self.folder = folder
+        self.journal = journal
         self.planDigest = planDigest
         self.layouts = layouts
         self.baseModel = baseModel
@@ -53,8 +55,9 @@ final class RunStore: StorePort {
 
     func save(_ state: RunState) throws {
         try export(state)
-        try folder.saveCheckpoint(state, planDigest: planDigest)
-        let kept = RunStore.digests(of: state)
+        // Everything that the state rests on is in the journal by now, and nothing is being written to it.
+        try folder.saveCheckpoint(state, planDigest: planDigest, journal: try journal.head())
+        let kept = state.blobDigests
         let garbage = cache.withLock { cache in
             let garbage = cache.stored.subtracting(kept).subtracting(cache.recent)
             cache.stored.subtract(garbage)
@@ -64,18 +67,7 @@ final class RunStore: StorePort {
     }
 
     /// Takes away what a former process left behind: blobs that no checkpoint names, and unfinished files.
-    func clean(_ state: RunState) { folder.keepOnly(RunStore.digests(of: state)) }
-
-    /// Every blob that a run needs to go on from a state.
-    private static func digests(of state: RunState) -> Set<Digest> {
-        var kept = Set(state.heads.map(\.reference.digest))
-        kept.formUnion(state.heads.compactMap(\.momentsDigest))
-        kept.formUnion(state.stageHeads.map(\.reference.digest))
-        if let merged = state.merged { kept.insert(merged.digest) }
-        // Frozen references of the divergence, and versions that a lagging step is still sampled with.
-        for track in state.tracks { kept.formUnion((track.recent + [track.start].compactMap { $0 }).map(\.digest)) }
-        return kept
-    }
+    func clean(_ state: RunState) { folder.keepOnly(state.blobDigests) }
 
     /// Adapters that a finished stage left, as PEFT folders: `adapters/<specialty>/v<N>`.
     private func export(_ state: RunState) throws {
@@ -104,5 +96,18 @@ final class RunStore: StorePort {
             cache.stored.insert(digest)
             if cache.recent.count > recentKept { cache.recent.removeFirst() }
         }
+    }
+}
+
+extension RunState {
+    /// Every blob that a run needs to go on from this state.
+    var blobDigests: Set<Digest> {
+        var kept = Set(heads.map(\.reference.digest))
+        kept.formUnion(heads.compactMap(\.momentsDigest))
+        kept.formUnion(stageHeads.map(\.reference.digest))
+        if let merged { kept.insert(merged.digest) }
+        // Frozen references of the divergence, and versions that a lagging step is still sampled with.
+        for track in tracks { kept.formUnion((track.recent + [track.start].compactMap { $0 }).map(\.digest)) }
+        return kept
     }
 }

@@ -26,11 +26,13 @@ public struct WorkerOptions: Sendable {
     public var exitsWithInput: Bool
     /// Paths sampled at once.
     public var concurrentPaths: Int
+    /// Seconds to wait for a coordinator's answer.
+    public var waitSeconds: Int
 
     /// All options.
     public init(
         role: WorkerRole?, address: String, key: String? = nil, name: String?, threads: Int, model: String?,
-        adapters: [Name], exitsWithInput: Bool, concurrentPaths: Int
+        adapters: [Name], exitsWithInput: Bool, concurrentPaths: Int, waitSeconds: Int
     ) {
         self.role = role
         self.address = address
@@ -41,6 +43,7 @@ public struct WorkerOptions: Sendable {
         self.adapters = adapters
         self.exitsWithInput = exitsWithInput
         self.concurrentPaths = concurrentPaths
+        self.waitSeconds = waitSeconds
     }
 }
 
@@ -49,8 +52,10 @@ public enum WorkerSession {
     /// Loads the model, joins the coordinator and works until it is told to end.
     public static func run(_ options: WorkerOptions) async throws {
         let log = StandardErrorLog()
+        // Before the model is loaded: nothing is waited for that the command line rules out.
         let key = try options.key.map { try WorkerKey.read($0) }
         let (role, name) = try standing(options, key)
+        _ = try WireAddress(options.address, for: .connecting, hasKeys: key != nil)
         let host = try ModelHost(cluster: MMedConfig.ModelConfig(), override: options.model)
         let started = Date()
         let engine = try NativeWorkerEngine(
@@ -64,7 +69,8 @@ public enum WorkerSession {
             threads: options.threads, adapters: options.adapters, host: machine, processID: processID)
         let endpoint = try ZeroMQWorkerEndpoint(connectingTo: options.address, key: key)
         let worker = Worker(
-            hello: hello, endpoint: endpoint, engine: engine, log: log, digestOf: { ContentDigest.of($0) })
+            hello: hello, address: options.address, answerWithin: .seconds(options.waitSeconds), endpoint: endpoint,
+            engine: engine, log: log, digestOf: { ContentDigest.of($0) })
         log.line("connecting to \(options.address) as \(name)")
         let signals = StopSignals { Task { await worker.drain() } }
         defer { signals.cancel() }

@@ -7,15 +7,16 @@ extension ClusterConfig {
         if self.keys != nil { return nil }
         let keys = "connections beyond this machine need keys"
         if !ListenAddress.isLocal(listen) {
-            return "listen is \(listen), which is not a loopback address: \(keys)"
+            return "listen is \(listen), which is none of 127.0.0.1, localhost and [::1]: \(keys)"
         }
-        if let index = workers.firstIndex(where: { $0.host != "local" }) {
-            return "workers[\(index)].host is \(workers[index].host), expected local: \(keys)"
+        if let index = workers.firstIndex(where: { !$0.isHere }) {
+            return "workers[\(index)].host is \(workers[index].host), expected local or 127.0.0.1: \(keys)"
         }
         return nil
     }
 
-    /// Refuses a cluster that could never finish the run. `place` is the cluster file's path, for the message.
+    /// Refuses a cluster that could never finish the run; without any worker, those that will be started by hand are not known
+    /// yet, and the run waits for them. `place` is the cluster file's path, for the message.
     ///
     /// - Throws: `badConfig` for a name that is no specialty, an adapter that no learner holds, or a missing kind of worker.
     public func check(against run: RunConfig, place: String) throws(MMedError) {
@@ -29,6 +30,7 @@ extension ClusterConfig {
                     mend: near ?? "correct the name")
             }
         }
+        guard !workers.isEmpty else { return }
         if run.dsa.enabled || run.gba.enabled {
             let learners = workers.filter { $0.role == .learner }
             for name in run.specialties where !learners.contains(where: { $0.adapters.contains(name) }) {
@@ -43,6 +45,11 @@ extension ClusterConfig {
                 mend: "add a worker with role: rollout")
         }
     }
+}
+
+extension WorkerConfig {
+    /// True on this machine: started by the coordinator, or by hand.
+    var isHere: Bool { host == "local" || ListenAddress.loopbackHosts.contains(host) }
 }
 
 /// The addresses a coordinator can listen at.
@@ -60,13 +67,14 @@ enum ListenAddress {
         return (0...65535).contains(port) ? nil : "expected a port in 0...65535, found \(port)"
     }
 
+    /// The hosts that the transport takes.
+    static let loopbackHosts = ["127.0.0.1", "localhost", "[::1]", "::1"]
+
     /// True when nothing beyond this machine can reach the address.
     static func isLocal(_ text: String) -> Bool {
         if text.hasPrefix("ipc://") { return true }
         guard let (host, _) = parts(text) else { return false }
-        if ["localhost", "[::1]", "lo"].contains(host) { return true }
-        let bytes = host.split(separator: ".", omittingEmptySubsequences: false).map { UInt8($0) }
-        return bytes.count == 4 && bytes[0] == 127 && bytes.allSatisfy { $0 != nil }
+        return loopbackHosts.contains(host)
     }
 
     private static func parts(_ text: String) -> (host: String, port: Int)? {

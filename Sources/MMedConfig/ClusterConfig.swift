@@ -45,7 +45,7 @@ public struct ModelConfig: Equatable, Sendable {
 
 /// Some equal workers on one host.
 public struct WorkerConfig: Equatable, Sendable {
-    /// `local` is started by the coordinator itself.
+    /// `local` is started by the coordinator itself, a loopback address by hand.
     public var host = "local"
     /// What they do.
     public var role = ClusterRole.rollout

@@ -7,6 +7,8 @@ public struct Dataset: Equatable, Sendable {
     public let path: String
     /// At least one for every specialty asked for.
     public let records: [QuestionRecord]
+    /// Lines of each specialty that the run does not have.
+    public let leftOut: [Name: Int]
 
     /// The records of one specialty, in the order of the file: any even number from the start of the quickstart files is balanced.
     public func records(of specialty: Name) -> [QuestionRecord] {
@@ -38,10 +40,21 @@ public struct Dataset: Equatable, Sendable {
         path: String, specialties: [Name], allowImages: Bool = false, foreign: ForeignSpecialty = .refuse,
         limits: DatasetLimits = DatasetLimits()
     ) throws -> Dataset {
+        try decode(
+            read(path, limits: limits), path: path, specialties: specialties, allowImages: allowImages,
+            foreign: foreign, limits: limits)
+    }
+
+    /// As `load`, from the file's bytes.
+    static func decode(
+        _ data: Data, path: String, specialties: [Name], allowImages: Bool, foreign: ForeignSpecialty,
+        limits: DatasetLimits
+    ) throws -> Dataset {
         var records: [QuestionRecord] = []
+        var leftOut: [Name: Int] = [:]
         var lineOfID: [String: Int] = [:]
         let asked = Set(specialties)
-        try forEachLine(of: read(path, limits: limits), path: path, limits: limits) { line, bytes in
+        try forEachLine(of: data, path: path, limits: limits) { line, bytes in
             let record = try line.record(from: bytes, allowImages: allowImages)
             if let first = lineOfID.updateValue(line.number, forKey: record.id) {
                 throw line.error(
@@ -49,7 +62,9 @@ public struct Dataset: Equatable, Sendable {
             }
             if asked.contains(record.specialty) {
                 records.append(record)
-            } else if foreign == .refuse {
+            } else if foreign == .leaveOut, !isSlip(record.specialty.text, of: specialties.map(\.text)) {
+                leftOut[record.specialty, default: 0] += 1
+            } else {
                 let known = specialties.map(\.text)
                 let hint = DatasetLine.hint(for: record.specialty.text, among: known)
                 throw line.error(
@@ -66,7 +81,7 @@ public struct Dataset: Equatable, Sendable {
         if records.isEmpty {
             throw MMedError(.badData, at: path, "the split is empty", mend: "name a file with at least one line")
         }
-        return Dataset(path: path, records: records)
+        return Dataset(path: path, records: records, leftOut: leftOut)
     }
 
     /// Refuses a patient who is in two splits: what is learned of him would be asked of him.

@@ -54,6 +54,13 @@ public protocol StorePort: Sendable {
     func save(_ state: RunState) throws
 }
 
+/// The record of what happened, in the order in which it happened.
+public protocol JournalPort: Sendable {
+    /// Writes records in this order, as one group: all of them are on the disk when the call returns, or none when it
+    /// throws. After a throw nothing may be written again: what the disk holds is known only when it is read anew.
+    func append(_ records: [JournalRecord]) async throws
+}
+
 /// Merges experts.
 public protocol MergePort: Sendable {
     /// Merges and writes the result durably.
@@ -76,19 +83,22 @@ public struct CoordinatorPorts: Sendable {
     public var reward: any RewardPort
     /// The disk.
     public var store: any StorePort
+    /// The journal.
+    public var journal: any JournalPort
     /// The merge.
     public var merge: any MergePort
     /// The log.
     public var telemetry: any TelemetryPort
 
-    /// All five ports.
+    /// All six ports.
     public init(
-        optimizer: any OptimizerPort, reward: any RewardPort, store: any StorePort, merge: any MergePort,
-        telemetry: any TelemetryPort
+        optimizer: any OptimizerPort, reward: any RewardPort, store: any StorePort, journal: any JournalPort,
+        merge: any MergePort, telemetry: any TelemetryPort
     ) {
         self.optimizer = optimizer
         self.reward = reward
         self.store = store
+        self.journal = journal
         self.merge = merge
         self.telemetry = telemetry
     }

@@ -5,6 +5,9 @@ public struct LeaseID: Hashable, Comparable, Sendable {
     /// Grows with every grant of the run; restarts of the coordinator raise its upper bits.
     public var fence: UInt64
 
+    /// Lower bits of a fence, which count grants; those above are the coordinator's epoch.
+    public static let grantBits: UInt64 = 40
+
     /// A fence.
     public init(fence: UInt64) { self.fence = fence }
 

@@ -1,3 +1,5 @@
+import MMedCore
+
 /// Every size, count and depth that the wire allows, in one place. A message beyond one of them is refused by the sender and by the receiver.
 /// Tests hold the limits against each other (`MMedCodecTests`).
 public enum Limits {
@@ -38,7 +40,7 @@ public enum Limits {
     /// Leases that one beat may name.
     public static let leasesPerBeat = 1024
     /// Compute threads of a worker.
-    public static let threads = 4096
+    public static let threads = ComputeThreads.allowed.upperBound
     /// Adapters of a run.
     public static let adapters = 64
     /// Rank of an adapter.
@@ -78,6 +80,12 @@ public enum Limits {
     public static let index: Int32 = 1 << 30
     /// A version of an adapter lies below this.
     public static let version = 1 << 31
+    /// Tokens of the canary prompt: enough to tell weights apart, few enough to cost nothing beside a step.
+    public static let canaryTokens = 24
+    /// Two workers' canaries of one version may differ by so much: another processor rounds otherwise, other weights do not.
+    public static let canaryDifference = 0.01
+    /// Tokens or milliseconds that a shard's figures may name: the sums over all shards of an update must fit.
+    public static let shardFigure = 1 << 40
     /// A log-prob may exceed 0 by so much through rounding.
     public static let logprobExcess: Float = 0.01
 

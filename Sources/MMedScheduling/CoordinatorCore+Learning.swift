@@ -92,6 +92,8 @@ extension CoordinatorCore {
 
     mutating func commit(_ order: UpdateOrder, _ result: UpdateResult) {
         guard let (track, update) = committing(order) else { return }
+        record(order, result, update: update, track: track)
+        guard ending == nil else { return }
         logUpdate(result, update: update, track: track)
         tracks[track].head = result.head
         if let moments = result.head.momentsDigest {
@@ -102,6 +104,26 @@ extension CoordinatorCore {
                         gradientDigest: result.gradientDigest, momentsDigest: moments)))
         }
         finishUpdate(order, update: update, track: track)
+    }
+
+    private mutating func record(_ order: UpdateOrder, _ result: UpdateResult, update: Int, track: Int) {
+        let step = tracks[track].steps[0].step
+        let place = StepPlace(stage: state.stage, track: track, step: step)
+        if let recorded = openWork.updates.removeValue(forKey: .init(place: place, update: update)) {
+            let made = result.head.reference
+            if recorded == made { return }
+            return contradict(
+                "update \(update + 1) of \(scope(track)) step \(step + 1) made \(made.digest.short)"
+                    + ", and \(recorded.digest.short) before")
+        }
+        let stepPlan = tracks[track].plan.steps[step]
+        let part = cut(stepPlan.exampleIds.count, into: stepPlan.learningRates.count, part: update)
+        actions.append(
+            .record(
+                .update(
+                    RecordedUpdate(
+                        place: place, update: update, base: order.base.reference, result: result,
+                        examples: Array(stepPlan.exampleIds[part])))))
     }
 
     mutating func skipUpdate(_ order: UpdateOrder, reason: String) {

@@ -17,18 +17,26 @@ extension CoordinatorCore {
             let advantages = try stepAdvantages(
                 learned.map { groups[$0] }, settings: plan.advantages, blend: tracks[track].progress.blend)
             var updates: [[LearningTree]] = []
+            var membership = Membership(step)
             for part in 0..<count {
                 let range = cut(kept.count, into: count, part: part)
                 let members = learned.indices.filter { range.contains(learned[$0]) }
                 let weights = try pathWeights(
                     of: members.map { advantages.groups[$0] }, settings: plan.loss,
                     questionsPlanned: max(1, range.count), completionTokensMax: stage.sampling.maxTokens)
+                for index in range { membership.updates[kept[index]] = part }
                 updates.append(
                     zip(members, weights.weights).map { member, weights in
-                        policyTree(
-                            step, question: kept[learned[member]], advantages.groups[member], weights, track: track)
+                        let question = kept[learned[member]]
+                        let uses = uses(step, question: question, advantages.groups[member], weights, track: track)
+                        membership.take(advantages.groups[member], uses, question: question)
+                        return policyTree(
+                            step, question: question, advantages.groups[member], weights, uses,
+                            head: tracks[track].head?.reference)
                     })
             }
+            close(membership, track: track)
+            guard ending == nil else { return [] }
             tracks[track].progress.blend = advantages.nextBlend
             logGroups(step, advantages, discarded: groups.count - learned.count, track: track)
             return updates
@@ -68,7 +76,8 @@ extension CoordinatorCore {
 
     /// The paths of a question that have a gradient, below the prompts they were sampled from (or the plain one).
     private func policyTree(
-        _ step: StepState, question: Int, _ group: GroupAdvantages, _ weights: [Double], track: Int
+        _ step: StepState, question: Int, _ group: GroupAdvantages, _ weights: [Double], _ uses: [PathUse],
+        head: AdapterReference?
     ) -> LearningTree {
         let question = (plan: step.questions[question], slots: step.slots[question])
         let isStripped = plan.loss.target == .stripped
@@ -76,16 +85,11 @@ extension CoordinatorCore {
             tree: PromptTree(prefixIds: question.plan.prefixIds, suffixIds: [], paths: []), targets: [])
         // A prompt without such a path is not computed.
         var suffixes: [Int: Int] = [:]
-        let current = tracks[track].head?.reference.version ?? 0
-        let updatesMax = tracks[track].plan.steps.reduce(1) { max($0, $1.learningRates.count) }
+        // What was sampled by the start's own weights already has the start's log-probs.
+        let isFresh = step.adapter == head
+        let mayReuse = plan.loss.updatesPerStep > 1 && isFresh && !isStripped
         for (place, sample) in group.samples.enumerated() {
-            // Without a divergence term a path of advantage 0 has a gradient of exactly 0.
-            let matters = sample.advantage != 0 || plan.loss.klCoefficient > 0
-            guard !sample.isMasked, weights[place] != 0, matters,
-                case .done(let path, _) = question.slots[place].status,
-                admitsSample(
-                    sampled: path.trajectory.version, current: current, lagMax: plan.settings.maxLag * updatesMax)
-            else { continue }
+            guard uses[place] == .trained, case .done(let path, _) = question.slots[place].status else { continue }
             let prompt = isStripped ? 0 : sample.sample.guideline
             if suffixes[prompt] == nil {
                 suffixes[prompt] = result.tree.suffixIds.count
@@ -94,9 +98,6 @@ extension CoordinatorCore {
             }
             result.tree.paths.append(
                 TreePath(suffix: suffixes[prompt] ?? 0, completionIds: path.trajectory.completionIds))
-            // What was sampled by the start's own weights already has the start's log-probs.
-            let isFresh = step.adapter == tracks[track].head?.reference
-            let mayReuse = plan.loss.updatesPerStep > 1 && isFresh && !isStripped
             result.targets.append(
                 PathTarget(
                     weight: weights[place], advantage: sample.advantage, rollLogprobs: path.trajectory.logprobs,

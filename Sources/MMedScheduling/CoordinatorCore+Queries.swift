@@ -27,6 +27,9 @@ extension CoordinatorCore {
     /// True while the worker holds the lease.
     public func isLive(_ lease: LeaseID, of name: Name) -> Bool { leases[lease]?.worker == name }
 
+    /// The fence of the newest right that was granted.
+    public var lastFence: LeaseID { LeaseID(fence: nextFence) }
+
     /// Live learners that hold an adapter, in name order.
     public func learners(of adapter: Name) -> [Name] {
         workerNames.filter { workers[$0]?.hello.role == .learner && workers[$0]?.holds(adapter) == true }

@@ -9,6 +9,7 @@ extension CoordinatorCore {
         /// Paths the worker may forget: the coordinator has decided about them.
         var answered: [SlotID] = []
         var late = 0
+        var adopted = 0
         var refused = 0
         var firstRefusal = ""
         /// Another answer for a slot under the lease that already gave one.
@@ -21,6 +22,14 @@ extension CoordinatorCore {
         for path in paths { take(path, of: lease, from: name, into: &intake) }
         if !intake.answered.isEmpty { actions.append(.send(name, .trajectoriesRecorded(lease, intake.answered))) }
         closeLeaseIfDone(lease)
+        if intake.adopted > 0 {
+            log(
+                .info, "run", "paths-kept",
+                [
+                    .init("worker", .text(name.text)), .init("paths", .int(intake.adopted)),
+                    .init("why", .text("they were finished while the coordinator was away")),
+                ])
+        }
         if intake.late > 0 {
             log(.warn, "run", "late-paths", [.init("worker", .text(name.text)), .init("paths", .int(intake.late))])
             if leases[lease]?.worker != name {
@@ -55,19 +64,67 @@ extension CoordinatorCore {
         case .done(let first, let holder):
             // The first record of a slot stands; the same again is a lost acknowledgement, another under the same lease
             // is evidence against the worker.
-            if holder == lease && !isSame(first.trajectory, path.trajectory) { intake.contradiction = id }
+            if holder == lease && !isSame(first.trajectory, path.trajectory) {
+                intake.contradiction = id
+                drop(id, at: place, of: lease, from: name, reason: "it contradicts the path that was taken")
+            }
         case .leased(let holder) where holder == lease && leases[lease]?.worker == name:
             if let refusal = refusal(of: path.trajectory, at: place) {
                 if intake.refused == 0 { intake.firstRefusal = "slot \(id): \(refusal)" }
                 intake.refused += 1
+                drop(id, at: place, of: lease, from: name, reason: refusal)
                 fail(place, reason: refusal)
             } else {
-                set(.done(path, under: lease), at: place)
-                workers[name]?.strikes = 0
-                moved()
+                accept(path, at: place, under: lease, sentUnder: lease, from: name)
             }
-        case .open, .leased, .failed: intake.late += 1
+        case .open where canAdopt(path.trajectory, of: lease, from: name, at: place):
+            // The right is granted anew on the spot: to ask for it and send the same bytes again would bring the same.
+            nextFence += 1
+            accept(path, at: place, under: LeaseID(fence: nextFence), sentUnder: lease, from: name)
+            intake.adopted += 1
+        case .open, .leased, .failed:
+            intake.late += 1
+            drop(path.trajectory.slot, at: place, of: lease, from: name, reason: "its lease was over")
         }
+    }
+
+    private mutating func accept(
+        _ path: JudgedTrajectory, at place: SlotPlace, under lease: LeaseID, sentUnder: LeaseID, from name: Name
+    ) {
+        let question = tracks[place.track].steps[place.step].questions[place.question]
+        actions.append(
+            .record(
+                .path(
+                    RecordedPath(
+                        path: path, lease: lease, sentUnder: sentUnder, worker: name, question: question.id,
+                        prompt: question.promptNames[Int(path.trajectory.slot.guideline)],
+                        specialty: tracks[place.track].plan.specialty))))
+        set(.done(path, under: sentUnder), at: place)
+        workers[name]?.strikes = 0
+        moved()
+    }
+
+    /// A path that was finished while the coordinator was away: its lease died with an earlier coordinator, nobody holds
+    /// its slot now, and it is what would be asked for.
+    private func canAdopt(_ path: Trajectory, of lease: LeaseID, from name: Name, at place: SlotPlace) -> Bool {
+        lease.fence >> LeaseID.grantBits < state.epoch && workers[name]?.hello.role == .rollout
+            && refusal(of: path, at: place) == nil
+    }
+
+    /// Tells the journal why a path was not taken. A worker cannot fill the disk with it: each slot has a few such lines.
+    private mutating func drop(
+        _ id: SlotID, at place: SlotPlace, of lease: LeaseID, from name: Name, reason: String
+    ) {
+        let dropsPerSlot = 8
+        guard
+            tracks[place.track].steps[place.step].countDrop(question: place.question, slot: place.slot) <= dropsPerSlot
+        else { return }
+        let question = tracks[place.track].steps[place.step].questions[place.question].id
+        actions.append(
+            .record(
+                .drop(
+                    DroppedPath(
+                        slot: id, worker: name, lease: lease, question: question, reason: reason, isGivenUp: false))))
     }
 
     private func isSame(_ left: Trajectory, _ right: Trajectory) -> Bool {
@@ -86,7 +143,7 @@ extension CoordinatorCore {
     }
 
     /// Why a path is not what was asked for; nil when it is.
-    private func refusal(of path: Trajectory, at place: SlotPlace) -> String? {
+    func refusal(of path: Trajectory, at place: SlotPlace) -> String? {
         let step = tracks[place.track].steps[place.step]
         if path.adapterDigest != step.adapter?.digest || path.version != (step.adapter?.version ?? -1) {
             return "it was sampled by version \(path.version) (\(path.adapterDigest?.short ?? "base"))"
@@ -142,6 +199,7 @@ extension CoordinatorCore {
             let index = open.questions.count + drawn
             let slots = slots(of: spare, track: track, step: open.step, question: index)
             tracks[track].append(spare, slots: slots, step: step)
+            restore(track: track, step: step, question: index)
             drawn += 1
         }
         guard drawn > 0 else { return false }
@@ -152,7 +210,7 @@ extension CoordinatorCore {
                 .init("round", .int(open.resampleRounds + 1)), .init("questions", .int(drawn)),
                 .init("why", .text("all paths right or all wrong")),
             ])
-        // Spares without paths would leave nothing to wait for.
-        return tracks[track].steps[step].pendingSlots > 0
+        // Spares without paths, or with all of them in the journal, leave nothing to wait for.
+        return tracks[track].steps[step].pendingSlots > 0 || drawSpares(track: track, step: step)
     }
 }

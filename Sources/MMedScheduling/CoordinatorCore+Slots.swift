@@ -42,6 +42,12 @@ extension CoordinatorCore {
         }
         set(.failed(reason), at: place)
         let id = slot(at: place).id
+        let question = tracks[place.track].steps[place.step].questions[place.question].id
+        actions.append(
+            .record(
+                .drop(
+                    DroppedPath(
+                        slot: id, worker: nil, lease: nil, question: question, reason: reason, isGivenUp: true))))
         log(
             .warn, scope(place.track), step: Int(id.step), "slot-failed",
             [
@@ -59,6 +65,34 @@ extension CoordinatorCore {
                         guideline: Int32(prompt), sample: Int32(sample)))
             }
         }
+    }
+
+    /// Takes what the journal knows of a question's slots as if it had just come.
+    mutating func restore(track: Int, step: Int, question: Int) {
+        for slot in tracks[track].steps[step].slots[question].indices where ending == nil {
+            let place = SlotPlace(track: track, step: step, question: question, slot: slot)
+            let id = self.slot(at: place).id
+            if let recorded = openWork.paths.removeValue(forKey: id) {
+                if let refusal = refusal(of: recorded.path.trajectory, at: place) {
+                    contradict("slot \(id): \(refusal)")
+                    return
+                }
+                set(.done(recorded.path, under: recorded.sentUnder), at: place)
+            } else if let reason = openWork.givenUp.removeValue(forKey: id) {
+                set(.failed(reason), at: place)
+            }
+        }
+    }
+
+    /// What is computed again is not what the journal says was computed: nothing may rest on either.
+    mutating func contradict(_ what: String) {
+        log(
+            .error, "run", "journal-contradicts",
+            [
+                .init("what", .text(what)),
+                .init("mend", .text("resume with the program, model and data that the run began with")),
+            ])
+        end(.failed("what was computed again differs from the journal: \(what)"))
     }
 
     /// The track and shard index of a shard under way; only the oldest step of a track learns.

@@ -106,6 +106,7 @@ extension CoordinatorCore {
             for (index, question) in tracks[track].plan.steps[next].questions.enumerated() {
                 let slots = slots(of: question, track: track, step: next, question: index)
                 tracks[track].append(question, slots: slots, step: tracks[track].steps.count - 1)
+                restore(track: track, step: tracks[track].steps.count - 1, question: index)
             }
         }
     }
@@ -161,14 +162,15 @@ extension CoordinatorCore {
     // MARK: Merging
 
     private mutating func beginMerge() {
-        guard !mergeIsUnderWay, !isDraining else { return }
-        mergeIsUnderWay = true
+        guard mergeUnderWay == nil, !isDraining else { return }
         let inputs = plan.adapters.map { adapter in
             MergeOrder.Input(
                 specialty: adapter.name, supervised: left(by: .supervise, adapter.name),
                 reinforced: left(by: .reinforce, adapter.name))
         }
-        actions.append(.merge(MergeOrder(inputs: inputs)))
+        let order = MergeOrder(inputs: inputs)
+        mergeUnderWay = order
+        actions.append(.merge(order))
     }
 
     /// What the last stage of a kind left of an adapter.
@@ -178,8 +180,15 @@ extension CoordinatorCore {
     }
 
     mutating func takeMerged(_ reference: AdapterReference) {
-        guard mergeIsUnderWay else { return }
-        mergeIsUnderWay = false
+        guard let order = mergeUnderWay else { return }
+        mergeUnderWay = nil
+        switch openWork.merges.removeValue(forKey: state.stage) {
+        case nil: actions.append(.record(.merge(RecordedMerge(stage: state.stage, order: order, result: reference))))
+        case reference: break
+        case let recorded?:
+            contradict("the merge made \(reference.digest.short), and \(recorded.digest.short) before")
+            return
+        }
         state.merged = reference
         log(
             .info, stage.name, "merged",

@@ -66,7 +66,7 @@ extension CoordinatorCore {
                 waiting(for: "the update of \(scope(track)) to be applied", level: .info)
             }
         }
-        if mergeIsUnderWay { waiting(for: "the merge", level: .info) }
+        if mergeUnderWay != nil { waiting(for: "the merge", level: .info) }
         for need in needs() where holders.isEmpty && !missing.contains(need) {
             let idle = workerNames.filter { workers[$0]?.hello.role == need.role && workers[$0]?.credits == 0 }
             if let first = idle.first {

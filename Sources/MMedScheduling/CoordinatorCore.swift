@@ -13,7 +13,7 @@ public struct CoordinatorCore: Sendable {
     var now = Tick(milliseconds: 0)
     var isStarted = false
     var isDraining = false
-    var mergeIsUnderWay = false
+    var mergeUnderWay: MergeOrder?
     /// Set once: how the run ends.
     var ending: Outcome?
     /// Index of the stage that `tracks` belongs to, and since when.
@@ -34,13 +34,19 @@ public struct CoordinatorCore: Sendable {
     /// Since when a needed role has no worker.
     var missingSince: [Need: Tick] = [:]
     var actions: [Action] = []
+    /// What workers' canaries scored with each version, oldest version first.
+    var canaries: [CanaryLedger] = []
+    /// What the journal knows beyond the checkpoint.
+    var openWork: OpenWork
 
-    /// A run that begins, or goes on from a checkpoint's state (with its epoch already raised and durable).
-    public init(plan: RunPlan, state: RunState) {
+    /// A run that begins, or goes on from a checkpoint's state (with its epoch already raised and durable) and from what
+    /// the journal knows of steps that were not committed; records of committed steps are left out.
+    public init(plan: RunPlan, state: RunState, journal: [JournalRecord] = []) {
         self.plan = plan
         self.state = state
+        openWork = OpenWork(journal, after: state)
         // 24 bits of epoch above 40 bits of grants: fences of an older coordinator are always smaller.
-        nextFence = state.epoch << 40
+        nextFence = state.epoch << LeaseID.grantBits
     }
 
     /// Takes in one event and says what to do about it.
@@ -76,13 +82,14 @@ public struct CoordinatorCore: Sendable {
             end(.failed(problem))
             return
         }
-        let isFresh = state.stage == 0 && state.tracks.allSatisfy { $0.committedSteps == 0 }
-        log(
-            .info, "run", isFresh ? "run-begins" : "run-resumes",
-            [
-                .init("run", .text(plan.run.text)), .init("stages", .int(plan.stages.count)),
-                .init("adapters", .int(plan.adapters.count)), .init("epoch", .int(Int(clamping: state.epoch))),
-            ])
+        actions.append(.record(.session(epoch: state.epoch)))
+        let isFresh = state.epoch == 1
+        var fields: [LogEntry.Field] = [
+            .init("run", .text(plan.run.text)), .init("stages", .int(plan.stages.count)),
+            .init("adapters", .int(plan.adapters.count)), .init("epoch", .int(Int(clamping: state.epoch))),
+        ]
+        if !isFresh { fields.append(.init("paths_kept", .int(openWork.paths.count))) }
+        log(.info, "run", isFresh ? "run-begins" : "run-resumes", fields)
     }
 
     private mutating func handle(_ event: Event) {
@@ -96,6 +103,7 @@ public struct CoordinatorCore: Sendable {
             takeGradient(shard, statistics, of: lease, from: name)
         case .leaseFailed(let name, let lease, let reason): giveBack(lease, from: name, reason: reason)
         case .replica(let name, let reference): checkReplica(name, reference)
+        case .canary(let name, let report): take(report, from: name)
         case .updateCommitted(let order, let result): commit(order, result)
         case .updateRefused(let order, let reason): skipUpdate(order, reason: reason)
         case .merged(let reference): takeMerged(reference)
@@ -155,7 +163,7 @@ public struct CoordinatorCore: Sendable {
 
     /// A drained run ends when no lease and no commit is under way; what is committed is already in the checkpoint.
     private mutating func finishIfDrained() {
-        guard isDraining, ending == nil, leases.isEmpty, !mergeIsUnderWay else { return }
+        guard isDraining, ending == nil, leases.isEmpty, mergeUnderWay == nil else { return }
         let isCommitting = tracks.contains { track in
             track.steps.contains { step in
                 if case .committing = step.phase { return true }

@@ -34,6 +34,8 @@ public enum Event: Sendable {
     case leaseFailed(Name, LeaseID, reason: String)
     /// A replica reached a version.
     case replica(Name, AdapterReference)
+    /// What the canary scores with a version that a worker has loaded.
+    case canary(Name, CanaryReport)
     /// The reference copy has applied an update and it is on disk.
     case updateCommitted(UpdateOrder, UpdateResult)
     /// The summed gradient or the new weights were not finite: nothing changed.
@@ -110,9 +112,19 @@ public struct MergeOrder: Hashable, Sendable {
         public var supervised: AdapterReference?
         /// After GBA; nil when the run has none.
         public var reinforced: AdapterReference?
+
+        /// One specialty's experts.
+        public init(specialty: Name, supervised: AdapterReference?, reinforced: AdapterReference?) {
+            self.specialty = specialty
+            self.supervised = supervised
+            self.reinforced = reinforced
+        }
     }
     /// In the order of the plan.
     public var inputs: [Input]
+
+    /// A merge of these experts.
+    public init(inputs: [Input]) { self.inputs = inputs }
 }
 
 /// How serious a log line is.
@@ -188,6 +200,8 @@ public enum Outcome: Hashable, Sendable {
 
 /// What the runtime must do, in this order.
 public enum Action: Sendable {
+    /// Write a record durably before any later action is performed.
+    case record(JournalRecord)
     /// Send to a worker.
     case send(Name, CoordinatorMessage)
     /// Send a committed update to every learner that holds the adapter.

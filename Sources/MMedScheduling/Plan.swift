@@ -42,17 +42,20 @@ public struct StepPlan: Hashable, Sendable {
     public var spares: [QuestionPlan]
     /// Learned from in supervision.
     public var examples: [LearningTree]
+    /// The records' ids, one for each example.
+    public var exampleIds: [String]
     /// Learning rate of each update; empty where nothing is learned.
     public var learningRates: [Double]
 
     /// A step.
     public init(
         questions: [QuestionPlan] = [], spares: [QuestionPlan] = [], examples: [LearningTree] = [],
-        learningRates: [Double] = []
+        exampleIds: [String] = [], learningRates: [Double] = []
     ) {
         self.questions = questions
         self.spares = spares
         self.examples = examples
+        self.exampleIds = exampleIds
         self.learningRates = learningRates
     }
 }
@@ -164,6 +167,19 @@ public struct RunPlan: Hashable, Sendable {
     public var stages: [StagePlan]
     /// Leases, retries, limits.
     public var settings: SchedulingSettings
+
+    /// The end of the first prompt of the run, which every worker scores with each adapter that it loads.
+    public var canaryIds: [Int32] {
+        for step in stages.lazy.flatMap(\.tracks).flatMap(\.steps) {
+            if let question = step.questions.first {
+                return (question.prefixIds + (question.suffixIds.first ?? [])).suffix(Limits.canaryTokens)
+            }
+            if let tree = step.examples.first?.tree {
+                return (tree.prefixIds + (tree.suffixIds.first ?? [])).suffix(Limits.canaryTokens)
+            }
+        }
+        return []
+    }
 
     /// A plan.
     public init(

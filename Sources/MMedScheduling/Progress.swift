@@ -26,6 +26,7 @@ struct SlotState {
     let id: SlotID
     var status = SlotStatus.open
     var failures = 0
+    var drops = 0
 }
 
 /// A shard's life.
@@ -122,6 +123,12 @@ struct StepState {
             firstOpen = min(firstOpen, question)
         }
         while firstOpen < openPerQuestion.count, openPerQuestion[firstOpen] == 0 { firstOpen += 1 }
+    }
+
+    /// Counts a path of a slot that was not taken and says how many there were.
+    mutating func countDrop(question: Int, slot: Int) -> Int {
+        slots[question][slot].drops += 1
+        return slots[question][slot].drops
     }
 
     /// Counts a failure of a slot and says how many it has had.

@@ -11,6 +11,12 @@ public struct LoadedCheckpoint: Sendable {
     public let planDigest: Digest
     /// Its number.
     public let number: Int
+    /// The journal's head when it was written: every record up to there is part of the state or of an open step.
+    public let journal: JournalHead
+}
+
+private struct ManifestFormat: Codable {
+    var format: Int
 }
 
 private struct ManifestRecord: Codable {
@@ -21,21 +27,24 @@ private struct ManifestRecord: Codable {
     var sha256: String
     var plan: String
     var epoch: UInt64
+    var journalSequence: Int64
+    var journalChain: String
 }
 
 extension RunFolder {
-    private static var format: Int { 1 }
+    private static var format: Int { 2 }
     private static var kept: Int { 3 }
 
     /// Writes the state, then the manifest that names it; both are on the disk when the call returns.
-    public func saveCheckpoint(_ state: RunState, planDigest: Digest) throws {
+    public func saveCheckpoint(_ state: RunState, planDigest: Digest, journal: JournalHead) throws {
         let number = ((try? readManifest())?.number ?? 0) + 1
         let bytes = try encode(StateRecord(state))
         let file = "checkpoints/\(number).json"
         try writeWhole(bytes, to: path + "/" + file)
         let manifest = ManifestRecord(
             format: RunFolder.format, number: number, file: file, bytes: bytes.count,
-            sha256: ContentDigest.of(bytes).hex, plan: planDigest.hex, epoch: state.epoch)
+            sha256: ContentDigest.of(bytes).hex, plan: planDigest.hex, epoch: state.epoch,
+            journalSequence: journal.sequence, journalChain: journal.chain.hex)
         try writeWhole(try encode(manifest), to: manifestPath)
         // Old states are removed only after the new one is in place.
         if number > RunFolder.kept {
@@ -51,11 +60,6 @@ extension RunFolder {
     /// The newest checkpoint of a folder that another process may own.
     public static func loadCheckpoint(path: String) throws -> LoadedCheckpoint {
         let manifest = try readManifest(path: path)
-        guard manifest.format == format else {
-            throw MMedError(
-                .badData, at: path + "/checkpoint.json", "format \(manifest.format), this program reads \(format)",
-                mend: "resume with the program that wrote it")
-        }
         let statePath = path + "/" + manifest.file
         guard manifest.file == "checkpoints/\(manifest.number).json",
             let data = FileManager.default.contents(atPath: statePath)
@@ -64,7 +68,7 @@ extension RunFolder {
         }
         let bytes = [UInt8](data)
         guard bytes.count == manifest.bytes, ContentDigest.of(bytes).hex == manifest.sha256,
-            let plan = Digest(hex: manifest.plan)
+            let plan = Digest(hex: manifest.plan), let chain = Digest(hex: manifest.journalChain)
         else {
             throw MMedError(
                 .badData, at: statePath, "the checkpoint does not match its manifest",
@@ -72,7 +76,9 @@ extension RunFolder {
         }
         do {
             let record = try JSONDecoder().decode(StateRecord.self, from: data)
-            return LoadedCheckpoint(state: try record.value(statePath), planDigest: plan, number: manifest.number)
+            return LoadedCheckpoint(
+                state: try record.value(statePath), planDigest: plan, number: manifest.number,
+                journal: JournalHead(sequence: manifest.journalSequence, chain: chain))
         } catch let error as DecodingError {
             throw MMedError(.badData, at: statePath, "not a checkpoint (\(error))", mend: "restore it, or begin anew")
         }
@@ -87,7 +93,16 @@ extension RunFolder {
                 .badData, at: file, "there is no checkpoint", mend: "give the folder of a run that has begun")
         }
         do {
+            // Another format may have other fields.
+            let found = try JSONDecoder().decode(ManifestFormat.self, from: data).format
+            guard found == format else {
+                throw MMedError(
+                    .badData, at: file, "format \(found), this program reads \(format)",
+                    mend: "resume with the program that wrote it")
+            }
             return try JSONDecoder().decode(ManifestRecord.self, from: data)
+        } catch let error as MMedError {
+            throw error
         } catch {
             throw MMedError(.badData, at: file, "not a manifest (\(error))", mend: "restore it from a backup")
         }

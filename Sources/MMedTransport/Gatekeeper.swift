@@ -2,6 +2,8 @@ public import MMedProtocol
 import CZeroMQ
 import Glibc
 import MMedCore
+import MMedLocks
+import MMedLocks
 
 /// A connection that was refused at the door.
 public struct KeyRefusal: Sendable {

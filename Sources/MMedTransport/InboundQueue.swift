@@ -1,3 +1,4 @@
+import MMedLocks
 import MMedProtocol
 
 /// What a socket's thread has heard, until somebody takes it. Beyond its bounds the thread stops to read, so TCP holds the senders back.

@@ -7,7 +7,7 @@ public struct WireAddress: Hashable, Sendable, CustomStringConvertible {
     public enum Purpose: Sendable {
         /// A worker calls it: the port must be known.
         case connecting
-        /// The coordinator listens at it: port `*` or 0 takes a free one.
+        /// The coordinator listens at it: port 0 (or `*`) takes a free one.
         case listening
     }
 

@@ -102,13 +102,19 @@ final class WireSocket {
         guard zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &frameBytes, 8) == 0 else { return false }
         let highWaterMark = Int32(Limits.highWaterMark)
         var options: [(Int32, Int32)] = [
-            (ZMQ_SNDHWM, highWaterMark), (ZMQ_RCVHWM, highWaterMark), (ZMQ_HANDSHAKE_IVL, 1000),
-            (ZMQ_HEARTBEAT_IVL, 1000), (ZMQ_HEARTBEAT_TIMEOUT, 3000), (ZMQ_HEARTBEAT_TTL, 3000), (ZMQ_LINGER, 0),
+            (ZMQ_SNDHWM, highWaterMark), (ZMQ_RCVHWM, highWaterMark), (ZMQ_HANDSHAKE_IVL, 1000), (ZMQ_LINGER, 0),
             (ZMQ_IPV6, ipv6 ? 1 : 0),
         ]
         switch kind {
+        // No heartbeats of its own: libzmq 4.3.4 ends the process (`Assertion failed: !_io_error`) when one is due on a connection
+        // that broke while its input waited at the high water mark, which any peer could arrange. The time to live in the
+        // workers' heartbeats still finds connections that fell silent.
         case .router: options += [(ZMQ_ROUTER_MANDATORY, 1), (ZMQ_ROUTER_HANDOVER, 0)]
-        case .dealer: options += [(ZMQ_IMMEDIATE, 1), (ZMQ_RECONNECT_IVL, 100), (ZMQ_RECONNECT_IVL_MAX, 5000)]
+        case .dealer:
+            options += [
+                (ZMQ_HEARTBEAT_IVL, 1000), (ZMQ_HEARTBEAT_TIMEOUT, 3000), (ZMQ_HEARTBEAT_TTL, 3000),
+                (ZMQ_IMMEDIATE, 1), (ZMQ_RECONNECT_IVL, 100), (ZMQ_RECONNECT_IVL_MAX, 5000),
+            ]
         }
         return options.allSatisfy { option, value in
             var value = value
@@ -134,7 +140,7 @@ final class WireSocket {
     private static func inUse(_ address: WireAddress) -> MMedError {
         MMedError(
             .tryAgain, at: address.text, "another process listens here",
-            mend: "stop it (another mmed-coord?) or choose another address; port * takes a free one")
+            mend: "stop it (another mmed-coord?) or choose another address; port 0 takes a free one")
     }
 
     func connect(_ address: WireAddress) throws(MMedError) {

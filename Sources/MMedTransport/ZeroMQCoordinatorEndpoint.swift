@@ -33,7 +33,7 @@ public final class ZeroMQCoordinatorEndpoint: CoordinatorEndpoint {
     /// Nil where connections have no keys.
     let gatekeeper: Gatekeeper?
 
-    /// Listens at `tcp://HOST:PORT` (port `*` takes a free one) or `ipc://PATH`. With keys every connection is encrypted,
+    /// Listens at `tcp://HOST:PORT` (port 0 takes a free one) or `ipc://PATH`. With keys every connection is encrypted,
     /// both ends prove their keys, and before this returns a stranger's key has been tried and refused.
     /// - Throws: `badConfig` for an address beyond this machine without keys, or one that cannot be listened at,
     ///   `tryAgain` when another process listens there, `internalError` when the stranger was not refused.

@@ -14,7 +14,10 @@ struct StartCommand: AsyncParsableCommand {
               mmed-coord start --resume runs/five
               mmed-coord start --config configs/full.yaml --cluster cluster/two-hosts.yaml --keys keys
 
-            With keys, SIGHUP reads the folder's workers.allow again.
+            Ctrl-C (SIGINT) or SIGTERM finishes what is leased, commits, says how to go on, and ends with exit code 0 although
+            the run is not complete: a script asks `status --json` for "complete", or looks for report.txt, which is
+            written at the end alone. A second one stops at once with 130, at the last committed step. With keys, SIGHUP
+            reads the folder's workers.allow again.
             """)
 
     @OptionGroup var arguments: RunArguments

@@ -19,7 +19,7 @@ struct MMedWorkerCommand: AsyncParsableCommand {
               mmed-worker --key learner-1.key --connect tcp://192.0.2.10:7450 --threads 8
 
             Exit codes: 0 the run is over or the worker was asked to leave, 64 usage, 65 bad model or data,
-            78 bad key file, or the coordinator refuses the worker.
+            75 no coordinator answers, 78 bad key file, the coordinator refuses the worker or the address cannot be called.
             """)
 
     @Option(
@@ -53,6 +53,9 @@ struct MMedWorkerCommand: AsyncParsableCommand {
     @Option(help: "Paths sampled at once.")
     var paths = 32
 
+    @Option(help: "Seconds to wait for a coordinator that does not answer.")
+    var waitSeconds = 300
+
     @Flag(help: .hidden)
     var exitWithStdin = false
 
@@ -73,11 +76,14 @@ struct MMedWorkerCommand: AsyncParsableCommand {
             }
             names.append(name)
         }
-        guard (1...256).contains(threads), (1...1_024).contains(paths) else {
+        guard ComputeThreads.allowed.contains(threads), (1...1_024).contains(paths) else {
             throw MMedError(.usage, at: "--threads, --paths", "expected 1 to 256 threads and 1 to 1024 paths")
+        }
+        guard (1...31_536_000).contains(waitSeconds) else {
+            throw MMedError(.usage, at: "--wait-seconds", "expected 1 to 31536000 (a year), found \(waitSeconds)")
         }
         return WorkerOptions(
             role: role, address: connect, key: key, name: name, threads: threads, model: model, adapters: names,
-            exitsWithInput: exitWithStdin, concurrentPaths: paths)
+            exitsWithInput: exitWithStdin, concurrentPaths: paths, waitSeconds: waitSeconds)
     }
 }

@@ -80,6 +80,7 @@ import Testing
             good.replacing("alpha=3.5", with: "alpha=3.50"), good.replacing("alpha=3.5", with: "alpha=nan"),
             good.replacing("q_proj,down_proj", with: "down_proj,q_proj"), good.replacing("q_proj", with: "x_proj"),
             good.replacing("2x8", with: "0x8"), good.replacing("2x8", with: "99999999999999999999x8"),
+            good.replacing("2x8", with: "1025x8"), good.replacing("2x8", with: "1000000x8"),
             good.replacing("rs=false", with: "rs=no"), good.replacing(" ", with: "  "),
         ] {
             #expect(AdapterLayout(signature: bad) == nil, "\(bad)")

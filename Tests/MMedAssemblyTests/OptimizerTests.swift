@@ -27,7 +27,8 @@ import Testing
             layout = AdapterLayout(settings: AdapterSettings(rank: 3, alpha: 6), shape: host.shape)
             let folder = try RunFolder(path: scratch.path + "/run")
             store = RunStore(
-                folder: folder, planDigest: ContentDigest.of([1]), layouts: [specialty: layout], baseModel: "model")
+                folder: folder, journal: try Journal(new: folder), planDigest: ContentDigest.of([1]),
+                layouts: [specialty: layout], baseModel: "model")
             let digest = try store.put(
                 AdapterContent.bytes(layout, noise(layout.parameterCount, seed: 1, size: 0.1)))
             head = AdapterHead(

@@ -59,9 +59,31 @@ import Testing
             EvaluationRecord(stage: "eval-merged", specialty: try name("adult-medicine"), paths: paths)
         ]
         let text = try RunReport(config: material.config, data: material.data).text(of: state)
-        // The choice is right on one question of two, whatever the number of paths.
-        let row = ["adult-medicine", "merged", "plain", "6", "100.0", "[61.0,", "100.0]", "100.0", "100.0"]
+        // The choice is right on one question of two, whatever the number of paths; and six answers to two questions are two
+        // trials: Wilson's interval of 2 of 2, not that of 6 of 6.
+        let row = ["adult-medicine", "merged", "plain", "6", "100.0", "[34.2,", "100.0]", "100.0", "100.0"]
         #expect(rows(text).contains(row + ["50.0", "[9.5,", "90.5]", "0.0"]), "\(text)")
+    }
+
+    /// Other patients with the same findings: a model that remembers its training text can score on them.
+    @Test func questionsWhoseTextWasLearnedAreAlsoLeftOut() throws {
+        let material = try Material()
+        let learned = try #require(material.data.test.records(of: name("pediatrics")).first)
+        #expect(material.data.train.records.contains { $0.question == learned.question })
+        var state = RunState(heads: [])
+        state.evaluations = [
+            EvaluationRecord(
+                stage: "eval-dsa", specialty: try name("pediatrics"),
+                paths: [path(learned.id, "ill", "ill", choice: "ill"), path("b", "well", "ill", choice: "ill")])
+        ]
+        let text = try RunReport(config: material.config, data: material.data).text(of: state)
+        #expect(rows(text).contains { $0.starts(with: ["pediatrics", "dsa", "plain", "2", "50.0"]) }, "\(text)")
+        #expect(
+            rows(text).contains { $0.starts(with: ["pediatrics", "dsa", "plain", "(new)", "1", "0.0"]) }, "\(text)")
+        #expect(text.contains("(new): only the test questions"))
+        state.evaluations[0].paths.removeFirst()
+        let unseen = try RunReport(config: material.config, data: material.data).text(of: state)
+        #expect(!unseen.contains("(new)"), "nothing is repeated: \(unseen)")
     }
 
     @Test func promptsHaveRowsOfTheirOwn() throws {
@@ -82,13 +104,46 @@ import Testing
         #expect(rows.contains { $0.starts(with: ["adult-medicine", "gba", "intuitive", "2", "0.0"]) })
     }
 
+    private func judgement(_ stage: String, _ rewards: [(question: String, prompt: String, reward: Double)]) throws
+        -> EvaluationRecord
+    {
+        EvaluationRecord(
+            stage: stage, specialty: try name("pediatrics"),
+            paths: rewards.map { path($0.question, "ill", nil, choice: "ill", prompt: $0.prompt, reward: $0.reward) })
+    }
+
+    @Test func theJudgementKeepsGuidelinePromptsAndThePlainPromptApart() throws {
+        let material = try Material()
+        var state = RunState(heads: [])
+        // Both guideline prompts of a question are one pair, by their mean: 0.5, 0 before and 1, 0.5 after.
+        state.evaluations = [
+            try judgement(
+                "judge-before",
+                [
+                    ("a", "plain", 1), ("a", "intuitive", 0), ("a", "analytical", 1), ("b", "plain", 0),
+                    ("b", "intuitive", 0), ("b", "analytical", 0),
+                ]),
+            try judgement(
+                "judge-after",
+                [
+                    ("a", "plain", 0), ("a", "intuitive", 1), ("a", "analytical", 1), ("b", "plain", 0),
+                    ("b", "intuitive", 1), ("b", "analytical", 0),
+                ]),
+        ]
+        let text = try RunReport(config: material.config, data: material.data).text(of: state)
+        let rows = rows(text)
+        // Every question gained the same: an interval of width 0 would claim a certainty that nobody has.
+        let guided = ["pediatrics", "guidelines", "2", "0.250", "0.750", "+0.500", "all", "equal"]
+        #expect(rows.contains(guided), "\(text)")
+        let plain = ["pediatrics", "plain", "2", "0.500", "0.000", "-0.500", "[-1.000,", "+0.000]"]
+        #expect(rows.contains(plain), "\(text)")
+    }
+
     @Test func theJudgementPairsQuestions() throws {
         let material = try Material()
         var state = RunState(heads: [])
         func record(_ stage: String, _ rewards: [(String, Double)]) throws -> EvaluationRecord {
-            EvaluationRecord(
-                stage: stage, specialty: try name("pediatrics"),
-                paths: rewards.map { path($0.0, "ill", nil, choice: "ill", reward: $0.1) })
+            try judgement(stage, rewards.map { ($0.0, "plain", $0.1) })
         }
         state.evaluations = [
             try record("judge-before", [("a", 0), ("a", 1), ("b", 0), ("b", 0), ("c", 1), ("c", 1)]),
@@ -96,8 +151,8 @@ import Testing
         ]
         let text = try RunReport(config: material.config, data: material.data).text(of: state)
         // Means of a question: 0.5, 0, 1 before and 1, 0.5, 1 after; their difference is 1/3.
-        let row = rows(text).first { $0.starts(with: ["pediatrics", "3"]) }
-        #expect(row?[2...4] == ["0.500", "0.833", "+0.333"], "\(text)")
+        let row = rows(text).first { $0.starts(with: ["pediatrics", "plain", "3"]) }
+        #expect(row?[3...5] == ["0.500", "0.833", "+0.333"], "\(text)")
         #expect(text == (try RunReport(config: material.config, data: material.data).text(of: state)))
     }
 

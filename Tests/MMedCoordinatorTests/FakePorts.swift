@@ -1,8 +1,8 @@
 import MMedAlgorithms
 import MMedCore
+import MMedLocks
 import MMedProtocol
 import MMedScheduling
-import Synchronization
 
 @testable import MMedCoordinator
 
@@ -52,7 +52,7 @@ enum FakeWork {
 
 final class FakeStore: StorePort {
     let saved = Mailbag<RunState>()
-    let blobs = Mutex<[Digest: [UInt8]]>([:])
+    let blobs = Locked<[Digest: [UInt8]]>([:])
     /// Thrown by the save of this number and by all after it.
     private let failsFrom: Int
 
@@ -72,6 +72,50 @@ final class FakeStore: StorePort {
             throw MMedError(.tryAgain, at: "checkpoint", "no space left on the disk", mend: "make room, then resume")
         }
         saved.add(state)
+    }
+}
+
+/// A journal in memory, whose disk can be made to wait or to fail.
+final class FakeJournal: JournalPort {
+    /// Groups that are on the disk.
+    let groups = Mailbag<[JournalRecord]>()
+    /// Groups that have come, written or not.
+    let arrivals = Mailbag<[JournalRecord]>()
+    private let failsFrom: Int
+    private struct Gate {
+        var isShut = false
+        var waiting: [CheckedContinuation<Void, Never>] = []
+    }
+    private let gate = Locked(Gate())
+
+    init(failsFrom: Int = .max) { self.failsFrom = failsFrom }
+
+    var records: [JournalRecord] { groups.values.flatMap { $0 } }
+
+    /// From now on nothing is written until `open`.
+    func shut() { gate.withLock { $0.isShut = true } }
+
+    func open() {
+        let waiting = gate.withLock { gate in
+            defer { gate = Gate() }
+            return gate.waiting
+        }
+        for waiter in waiting { waiter.resume() }
+    }
+
+    func append(_ records: [JournalRecord]) async throws {
+        arrivals.add(records)
+        await withCheckedContinuation { waiter in
+            let mustWait = gate.withLock { gate in
+                if gate.isShut { gate.waiting.append(waiter) }
+                return gate.isShut
+            }
+            if !mustWait { waiter.resume() }
+        }
+        if failsFrom <= groups.values.count {
+            throw MMedError(.tryAgain, at: "journal", "no space left on the disk", mend: "make room, then resume")
+        }
+        groups.add(records)
     }
 }
 

@@ -1,6 +1,6 @@
 import MMedCore
+import MMedLocks
 import MMedProtocol
-import Synchronization
 
 @testable import MMedCoordinator
 
@@ -14,7 +14,7 @@ final class FakeRouter: CoordinatorEndpoint {
 
     let inbound: AsyncStream<InboundFromWorkers>
     private let heard: AsyncStream<InboundFromWorkers>.Continuation
-    private let lines = Mutex<[PeerID: Line]>([:])
+    private let lines = Locked<[PeerID: Line]>([:])
 
     init() { (inbound, heard) = AsyncStream.makeStream() }
 
@@ -105,6 +105,9 @@ struct Line: Sendable {
     func end() async throws -> String {
         try await mail.next("end") { if case .end(let reason) = $0 { reason } else { nil } }
     }
+
+    /// True when such a message has come, read or not.
+    func wasTold(_ isMeant: (CoordinatorMessage) -> Bool) -> Bool { mail.values.contains(where: isMeant) }
 
     func answer(_ digest: Digest) async throws -> CoordinatorMessage {
         try await mail.next("answer to a blob request") { message in

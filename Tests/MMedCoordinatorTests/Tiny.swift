@@ -90,23 +90,25 @@ enum Tiny {
 struct Bench: Sendable {
     let router = FakeRouter()
     let store: FakeStore
+    let journal: FakeJournal
     let telemetry = FakeTelemetry()
     let optimizer: FakeOptimizer
     let coordinator: Coordinator
     let running: Task<Outcome, any Error>
 
     init(
-        _ stages: [StagePlan], failsFrom: Int = .max, updateFailure: (any Error)? = nil,
+        _ stages: [StagePlan], failsFrom: Int = .max, journalFailsFrom: Int = .max, updateFailure: (any Error)? = nil,
         _ change: (inout SchedulingSettings) -> Void = { _ in }
     ) {
         store = FakeStore(failsFrom: failsFrom)
+        journal = FakeJournal(failsFrom: journalFailsFrom)
         optimizer = FakeOptimizer(store: store, failure: updateFailure)
         let plan = Tiny.plan(stages, change)
         coordinator = Coordinator(
             plan: plan, state: Tiny.state(plan, store), modelDigest: Tiny.model, endpoint: router,
             ports: CoordinatorPorts(
-                optimizer: optimizer, reward: FakeJudge(), store: store, merge: FakeMerge(store: store),
-                telemetry: telemetry))
+                optimizer: optimizer, reward: FakeJudge(), store: store, journal: journal,
+                merge: FakeMerge(store: store), telemetry: telemetry))
         running = Task { [coordinator] in try await coordinator.run() }
     }
 

@@ -56,6 +56,8 @@ struct FakeCluster {
     let faults: Faults
     var core: CoordinatorCore
     var checkpoint: RunState
+    /// Outlives the coordinator, like the checkpoint.
+    var journal: [JournalRecord] = []
     var draw: Draw
     var now: UInt64 = 0
     var queue: [(due: UInt64, tie: UInt64, item: Item)] = []
@@ -74,6 +76,12 @@ struct FakeCluster {
     /// Restart right after the checkpoint of this number, counted over the whole run.
     var restartAfterCheckpoint: Int?
     var checkpoints = 0
+    /// Kill the coordinator right after it has written the record of this number: what was to follow is never done.
+    var killAfterRecord: Int?
+    private var isKilled = false
+    /// Slots that a worker was told are recorded, and that no record tells of.
+    var liesToWorkers: [SlotID] = []
+    private var recordedSlots = Set<SlotID>()
     /// The invariants cost more than the event itself.
     var invariantsEvery = 4
 
@@ -146,8 +154,12 @@ struct FakeCluster {
     mutating func feed(_ event: Event) {
         events += 1
         let actions = core.step(event, at: Tick(milliseconds: now))
-        for action in actions { perform(action) }
+        for action in actions where !isKilled { perform(action) }
         if events % invariantsEvery == 0 { problems += Invariants.problems(of: core) }
+        if isKilled {
+            (isKilled, killAfterRecord, outcome) = (false, nil, nil)
+            restart()
+        }
         if let due = restartAfterCheckpoint, checkpoints > due {
             restartAfterCheckpoint = nil
             restart()
@@ -164,11 +176,11 @@ struct FakeCluster {
         }
     }
 
-    /// Kill and resume: only the last checkpoint survives, and workers introduce themselves again.
+    /// Kill and resume: only the journal and the last checkpoint survive, and workers introduce themselves again.
     mutating func restart() {
         restarts += 1
         checkpoint.epoch += 1
-        core = CoordinatorCore(plan: plan, state: checkpoint)
+        core = CoordinatorCore(plan: plan, state: checkpoint, journal: journal)
         gradients = [:]
         queue.removeAll { if case .completion = $0.item { true } else { false } }
         for place in workers.indices {
@@ -180,7 +192,10 @@ struct FakeCluster {
 
     private mutating func perform(_ action: Action) {
         switch action {
-        case .send(let name, let message): deliver(message, to: name)
+        case .record(let record): write(record)
+        case .send(let name, let message):
+            if case .trajectoriesRecorded(_, let slots) = message { check(slots) }
+            deliver(message, to: name)
         case .broadcast: break
         case .checkpoint(let state):
             if state.epoch != checkpoint.epoch { problems.append("a checkpoint of epoch \(state.epoch)") }
@@ -198,6 +213,22 @@ struct FakeCluster {
         case .finish(let result):
             if outcome != nil { problems.append("finished twice") }
             outcome = result
+        }
+    }
+
+    private mutating func write(_ record: JournalRecord) {
+        journal.append(record)
+        if case .path(let path) = record, !recordedSlots.insert(path.path.trajectory.slot).inserted {
+            problems.append("slot \(path.path.trajectory.slot) is recorded twice")
+        }
+        if journal.count - 1 == killAfterRecord { isKilled = true }
+    }
+
+    /// An acknowledgement of a slot of an open step means that it is on the disk.
+    private mutating func check(_ slots: [SlotID]) {
+        for slot in slots {
+            guard let place = core.place(of: slot), case .done = core.slot(at: place).status else { continue }
+            if !recordedSlots.contains(slot) { liesToWorkers.append(slot) }
         }
     }
 

@@ -111,11 +111,46 @@ struct Script {
         if case .send(_, .rollout(let lease)) = action { rollouts.append(lease) }
         if case .send(_, .gradient(let lease)) = action { gradients.append(lease) }
         if case .apply(let order) = action { orders.append(order) }
-        if isShown { lines.append("  " + Script.text(of: action)) }
+        if isShown { show(action) }
+    }
+
+    /// Records of one kind that follow each other share a line.
+    private mutating func show(_ action: Action) {
+        guard case .record(let record) = action else {
+            lines.append("  " + Script.text(of: action))
+            return
+        }
+        let kind = Script.kind(of: record)
+        guard let last = lines.last, last.hasPrefix("  record "), last.hasSuffix(" \(kind)"),
+            let count = Int(last.split(separator: " ")[1])
+        else {
+            lines.append("  record 1 \(kind)")
+            return
+        }
+        lines[lines.count - 1] = "  record \(count + 1) \(kind)"
+    }
+
+    private static func kind(of record: JournalRecord) -> String {
+        switch record {
+        case .session(let epoch): return "session: epoch \(epoch)"
+        case .path: return "path"
+        case .drop(let drop):
+            return drop.isGivenUp ? "slot given up: \(drop.reason)" : "path dropped: \(drop.reason)"
+        case .groups(let groups):
+            let counts = PathUse.allCases.compactMap { use -> String? in
+                let count = groups.members.count { $0.use == use }
+                return count == 0 ? nil : "\(count) \(use.rawValue)"
+            }
+            return "step's groups: \(counts.joined(separator: ", "))"
+        case .update(let update):
+            return "update: \(update.base.name) v\(update.base.version) -> v\(update.result.head.reference.version)"
+        case .merge(let merge): return "merge of \(merge.order.inputs.count)"
+        }
     }
 
     static func text(of action: Action) -> String {
         switch action {
+        case .record(let record): "record 1 \(kind(of: record))"
         case .send(let name, let message): "\(name) <- \(text(of: message))"
         case .broadcast(let update): "broadcast \(update.result.name) v\(update.result.version)"
         case .checkpoint(let state):

@@ -29,6 +29,7 @@ import Testing
             script,
             """
             @0.0 the run begins
+              record 1 session: epoch 1
               INFO run - run-begins run=test stages=1 adapters=3 epoch=1
               INFO eval-base - stage-begins number=1/1 kind=evaluate tracks=1 steps=1
             @0.0 a joins
@@ -42,10 +43,12 @@ import Testing
               WARN run - worker-left worker=a role=rollout leases=1 reason="its connection is gone"
               b <- L2: 0/0/0/0/0/0 0/0/0/0/1/0 0/0/0/1/0/0 0/0/0/1/1/0 0/0/0/2/0/0 0/0/0/2/1/0
             @2.0 a returns L1
+              record 6 path dropped: its lease was over
               a <- recorded 6 of L1
               WARN run - late-paths worker=a paths=6
               a <- revoked L1: it is not valid any more
             @2.0 b returns L2
+              record 6 path
               b <- recorded 6 of L2
               INFO eval-base/adult - evaluated paths=6 strict=1 lenient=1 choice=3 unparsed=2 reward=0.2333 tokens=19 eval_s=2.0
               metric eval-base/adult evaluation
@@ -75,6 +78,7 @@ import Testing
             script,
             """
             @0.0 the run begins
+              record 1 session: epoch 1
               INFO run - run-begins run=test stages=1 adapters=3 epoch=1
               INFO dsa - stage-begins number=1/1 kind=supervise tracks=1 steps=1
             @0.0 x joins
@@ -89,6 +93,7 @@ import Testing
             @3.0 x returns L1
               apply 2 shards to adult v0
             @3.0 update 1 is committed
+              record 1 update: adult v0 -> v1
               INFO dsa/adult 1 update of=1 update=1/2 loss=0.014 grad_norm=0.5 lr=0.001 tokens=24 loss_tokens=14 version=1 digest=a607fd6bd88e step_s=3.0
               metric dsa/adult update
               broadcast adult v1
@@ -101,6 +106,7 @@ import Testing
             @3.0 y returns L4
               apply 2 shards to adult v1
             @3.0 update 2 is committed
+              record 1 update: adult v1 -> v2
               INFO dsa/adult 1 update of=1 update=2/2 loss=0.051 grad_norm=0.5 lr=0.0005 tokens=66 loss_tokens=51 version=2 digest=4e6f98877ccb step_s=3.0
               metric dsa/adult update
               broadcast adult v2
@@ -138,6 +144,7 @@ import Testing
             script,
             """
             @0.0 the run begins
+              record 1 session: epoch 1
               INFO run - run-begins run=test stages=1 adapters=3 epoch=1
               INFO gba - stage-begins number=1/1 kind=reinforce tracks=1 steps=3
             @0.0 r joins
@@ -148,17 +155,21 @@ import Testing
               INFO run - worker-joined worker=l role=learner threads=2 host=host pid=7
             @0.0 l is ready for 1
             @0.0 r returns L1
+              record 8 path
               r <- recorded 8 of L1
+              record 1 step's groups: 4 trained
               INFO gba/brain 1 groups-closed of=3 reward=0.05 correct=0 paths=4 failed=0 tied_questions=0 tied_guidelines=0 k_eff=2.0 lambda=1.0 tokens=11 sample_s=0.0 reward_p0=0.05 reward_p1=0.05
               metric gba/brain groups
               l <- L2: shard 0 of update 0, brain v0
             @0.0 l returns L2
               apply 1 shards to brain v0
             @0.0 update 1 is committed
+              record 1 update: brain v0 -> v1
               INFO gba/brain 1 update of=3 loss=0.011 grad_norm=0.5 lr=0.0001 tokens=21 loss_tokens=11 logprob_gap=0.0 clipped=0 version=1 digest=c9dfbf72f155 step_s=0.0
               metric gba/brain update
               broadcast brain v1
               forget shard 0
+              record 1 step's groups: 4 trained
               INFO gba/brain 2 groups-closed of=3 reward=0.825 correct=3 paths=4 failed=0 tied_questions=0 tied_guidelines=1 k_eff=2.0 lambda=1.0 tokens=13 sample_s=0.0 reward_p0=1.1 reward_p1=0.55
               metric gba/brain groups
               checkpoint stage 0 steps [1] heads [0, 1, 0]
@@ -167,6 +178,7 @@ import Testing
             @0.0 the user asks to stop
               INFO run - drain leases=1 why="asked to stop: what is leased is finished, nothing new begins"
             @0.0 r returns L3
+              record 4 path
               r <- recorded 4 of L3
               INFO run - stopped resume="it goes on from the last committed step"
               checkpoint stage 0 steps [1] heads [0, 1, 0]
@@ -184,6 +196,7 @@ import Testing
             script,
             """
             @0.0 the run begins
+              record 1 session: epoch 1
               INFO run - run-begins run=test stages=1 adapters=3 epoch=1
               INFO eval-base - stage-begins number=1/1 kind=evaluate tracks=1 steps=1
             @10.0 tick

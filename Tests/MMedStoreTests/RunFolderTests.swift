@@ -54,11 +54,13 @@ private func sampleState() throws -> RunState {
         let folder = try RunFolder(path: scratch.path)
         let state = try sampleState()
         let plan = ContentDigest.of([1])
-        for _ in 0..<5 { try folder.saveCheckpoint(state, planDigest: plan) }
+        let head = JournalHead(sequence: 41, chain: ContentDigest.of([2]))
+        for _ in 0..<5 { try folder.saveCheckpoint(state, planDigest: plan, journal: head) }
         let loaded = try folder.loadCheckpoint()
         #expect(loaded.state == state)
         #expect(loaded.planDigest == plan)
         #expect(loaded.number == 5)
+        #expect(loaded.journal == head)
         let files = try FileManager.default.contentsOfDirectory(atPath: scratch.path + "/checkpoints").sorted()
         #expect(files == ["3.json", "4.json", "5.json"])
     }
@@ -66,7 +68,9 @@ private func sampleState() throws -> RunState {
     @Test func aDamagedCheckpointIsRefused() throws {
         let scratch = Scratch()
         let folder = try RunFolder(path: scratch.path)
-        try folder.saveCheckpoint(try sampleState(), planDigest: ContentDigest.of([]))
+        try folder.saveCheckpoint(
+            try sampleState(), planDigest: ContentDigest.of([]),
+            journal: JournalHead(sequence: 0, chain: ContentDigest.of([])))
         let file = scratch.path + "/checkpoints/1.json"
         var bytes = [UInt8](try #require(FileManager.default.contents(atPath: file)))
         bytes[bytes.count / 2] ^= 1

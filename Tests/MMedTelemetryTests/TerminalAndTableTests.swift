@@ -47,10 +47,7 @@ import Testing
     private func name(_ text: String) throws -> Name { try #require(Name(text)) }
 
     /// An interval that is easy to see in the text: ten points to each side.
-    private let table = ResultTable { successes, trials in
-        let share = Double(successes) / Double(trials)
-        return Interval(low: max(0, share - 0.1), high: min(1, share + 0.1))
-    }
+    private let table = ResultTable { share, _ in Interval(low: max(0, share - 0.1), high: min(1, share + 0.1)) }
 
     @Test func rowsStandBySpecialtyThenStage() throws {
         let results = [
@@ -69,12 +66,15 @@ import Testing
             references: [ReferenceResult(specialty: try name("alpha"), majority: 0.5, logisticRegression: nil)],
             paired: [
                 PairedResult(
-                    specialty: try name("beta"), before: 0.5, after: 0.4375, difference: -0.0625,
-                    interval: Interval(low: -0.2, high: 0.075), pairs: 64)
+                    specialty: try name("beta"), prompts: "guidelines", before: 0.5, after: 0.4375,
+                    difference: -0.0625, interval: Interval(low: -0.2, high: 0.075), pairs: 64),
+                PairedResult(
+                    specialty: try name("beta"), prompts: "plain", before: 0.5, after: 0.5, difference: 0,
+                    interval: nil, pairs: 64),
             ])
         #expect(
             text == """
-                Test accuracy in percent; n counts sampled answers; intervals are Wilson's.
+                Test accuracy in percent; n counts sampled answers; intervals are Wilson's over questions.
                 specialty  stage  prompt   n      strict [95 %]  balanced  lenient      choice [95 %]  unparsed
                 ---------  -----  ------  --  -----------------  --------  -------  -----------------  --------
                 alpha      base   plain   24  25.0 [15.0, 35.0]      25.0     50.0  50.0 [40.0, 60.0]      50.0
@@ -86,10 +86,13 @@ import Testing
                 ---------  --------  -------------------
                 alpha          50.0                    -
 
-                Mean reward of the same validation questions before and after GBA.
-                specialty  questions  before  after        difference [95 %]
-                ---------  ---------  ------  -----  -----------------------
-                beta              64   0.500  0.438  -0.062 [-0.200, +0.075]
+                Mean reward of the same validation questions before and after GBA, by its own sampling, under every guideline prompt
+                and under the plain one. Intervals are over questions (each counts by the mean of its paths); where all differences
+                are equal there is none.
+                specialty  prompts     questions  before  after        difference [95 %]
+                ---------  ----------  ---------  ------  -----  -----------------------
+                beta       guidelines         64   0.500  0.438  -0.062 [-0.200, +0.075]
+                beta       plain              64   0.500  0.500         +0.000 all equal
 
                 """)
     }

@@ -107,6 +107,7 @@ struct AddressTests {
         #expect { try Sample.listening(first.boundAddress) } throws: { error in
             guard let error = error as? MMedError else { return false }
             return error.kind == .tryAgain && error.place == first.boundAddress && error.mend.contains("stop it")
+                && error.mend.contains("port 0 ")
         }
         await first.close()
         let second = try Sample.listening(first.boundAddress)

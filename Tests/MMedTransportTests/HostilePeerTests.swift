@@ -95,6 +95,38 @@ struct HostilePeerTests {
         await coordinator.close()
     }
 
+    @Test("a peer that leaves while its messages wait unread does not end the process")
+    func leavesUnread() throws {
+        let bell = try Bell()
+        let router = try WireSocket(.router)
+        let address = try router.bind(WireAddress("tcp://127.0.0.1:*", for: .listening))
+        let honest = try RawWorker(connectingTo: address)
+        do {
+            // More than both high water marks and the system's buffers hold, so that ZeroMQ stops to read the connection.
+            let flooder = try WireSocket(.dealer)
+            try flooder.connect(WireAddress(address, for: .connecting))
+            flooder.wait(bell: bell, forInput: false, forOutput: true, milliseconds: 10_000)
+            let frame = [UInt8](repeating: 1, count: 64 << 10)
+            var isFull = false
+            while !isFull {
+                while flooder.sendPart(frame, 1) == .sent {}
+                flooder.wait(bell: bell, forInput: false, forOutput: true, milliseconds: 500)
+                isFull = flooder.sendPart(frame, 1) == .full
+            }
+            flooder.close(lingerMilliseconds: 0)
+        }
+        // The time that is at stake: two heartbeats find the broken connection while nobody reads.
+        router.wait(bell: bell, forInput: false, forOutput: false, milliseconds: 2500)
+        honest.send([7])
+        for _ in 0..<1000 {
+            while let received = router.receive() {
+                if received.body == [7] { return router.close(lingerMilliseconds: 0) }
+            }
+            router.wait(bell: bell, forInput: true, forOutput: false, milliseconds: 100)
+        }
+        Issue.record("the other worker is not heard any more")
+    }
+
     @Test("a message of our own that breaks a rule is reported, not sent")
     func ownMistake() async throws {
         let coordinator = try Sample.listening()

@@ -1,6 +1,6 @@
 import MMedCore
+import MMedLocks
 import MMedProtocol
-import Synchronization
 
 @testable import MMedWorker
 
@@ -11,7 +11,7 @@ final class Gate: Sendable {
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
 
-    private let state = Mutex(State())
+    private let state = Locked(State())
 
     func close() { state.withLock { $0.isOpen = false } }
 
@@ -50,7 +50,7 @@ final class FakeEngine: WorkerEngine {
         var reaches: Digest?
     }
 
-    let state = Mutex(State())
+    let state = Locked(State())
     /// Passed before each path and each gradient.
     let gate = Gate()
     /// What it was asked to do.
@@ -73,6 +73,12 @@ final class FakeEngine: WorkerEngine {
         calls.add("load v\(adapter.version)")
         try takeFailure()
         state.withLock { $0.replicas[adapter] = (content, nil) }
+    }
+
+    func canary(_ ids: [Int32], adapter: AdapterReference?) async throws -> Double {
+        calls.add("canary \(adapter.map { "v\($0.version)" } ?? "base")")
+        try takeFailure()
+        return -Double(ids.reduce(0) { $0 + Int($1) }) - Double(adapter?.version ?? 0)
     }
 
     func sample(

@@ -20,6 +20,11 @@ extension Processes.CommandLines {
         #expect(overview.output.contains("\n  \(command) "), "\(overview)")
     }
 
+    @Test func startTellsThatAStoppedRunAlsoEndsWithZero() async throws {
+        let ended = try await coordinator(["start", "--help"], in: Scratch())
+        #expect(ended.output.contains("SIGTERM") && ended.output.contains(#"status --json"#), "\(ended)")
+    }
+
     @Test(arguments: ["mmed-coord", "mmed-worker"])
     func theProgramsExplainTheirExitCodes(name: String) async throws {
         let scratch = try Scratch()
@@ -35,6 +40,15 @@ extension Processes.CommandLines {
         let ended = try await coordinator(arguments, in: scratch)
         #expect(ended.code == 64, "\(ended)")
         #expect(!ended.errors.isEmpty, "\(ended)")
+    }
+
+    @Test(arguments: ["eval", "score", "bench"], ["0", "257", "4000"])
+    func threadsHaveOneLimit(command: String, threads: String) async throws {
+        let scratch = try Scratch()
+        let inputs = ["eval": ["--config", "none.yaml"], "score": ["--input", "none"]][command] ?? []
+        let ended = try await coordinator([command, "--threads", threads] + inputs, in: scratch)
+        #expect(ended.code == 64, "\(ended)")
+        #expect(ended.errors.contains("1 to 256"), "\(ended)")
     }
 
     @Test func aDryRunShowsThePlanAndStartsNothing() async throws {

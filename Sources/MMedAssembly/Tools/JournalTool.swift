@@ -1,0 +1,43 @@
+import Foundation
+import MMedCore
+import MMedScheduling
+import MMedStore
+
+/// The `verify` and `lineage` commands: what a run's journal says, and whether it can be believed.
+public enum JournalTool {
+    /// Checks the whole hash chain, the checkpoint and every blob that it names; returns what was found.
+    /// Throws `badData` naming the first thing that is damaged, `tryAgain` while a coordinator works in the folder.
+    public static func verify(folder: String) throws -> String {
+        let loaded = try RunFolder.loadCheckpoint(path: folder)
+        let journal = try Journal(existingIn: folder)
+        let head = try journal.verify()
+        try journal.verifyTail(from: loaded.journal)
+        let blobs = loaded.state.blobDigests
+        for digest in blobs.sorted() { _ = try RunFolder.readBlob(digest, path: folder) }
+        return """
+            journal      \(head.sequence) records, chain \(head.chain.short)
+            checkpoint   \(loaded.number), written after record \(loaded.journal.sequence)
+            blobs        \(blobs.count), each with the digest of its name
+            \(folder): verified
+            """
+    }
+
+    /// The rows of a query as tab-separated lines below the column names. Throws `usage` for a query that is not understood or
+    /// would change something, `tryAgain` while a coordinator works in the folder.
+    public static func lineage(folder: String, query: String) throws -> String {
+        try Journal(existingIn: folder).rows(of: query).map { $0.joined(separator: "\t") }.joined(separator: "\n")
+    }
+
+    /// What trained an adapter version and all that it descends from, by the first digits of its digest.
+    public static func query(ofDigest prefix: String) throws -> String {
+        guard (4...64).contains(prefix.count), prefix.allSatisfy({ $0.isHexDigit && !$0.isUppercase }) else {
+            throw MMedError(
+                .usage, at: "--digest", "\"\(prefix)\" is not 4 to 64 hexadecimal digits",
+                mend: "take it from progress.log or from `mmed-coord status`")
+        }
+        return """
+            SELECT DISTINCT adapter, version, kind, question, prompt, patient, image, source FROM lineage WHERE digest IN
+              (SELECT ancestor FROM ancestry WHERE digest LIKE '\(prefix)%') ORDER BY adapter, version, question, prompt
+            """
+    }
+}

@@ -1,0 +1,55 @@
+import ArgumentParser
+import Foundation
+import MMedAssembly
+import MMedCore
+
+struct VerifyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify",
+        abstract: "Check a run's journal, record by record, its checkpoint and the adapters that it names.",
+        discussion: """
+            Example:
+              mmed-coord verify runs/five
+            """)
+
+    @Argument(help: "The run's folder; no coordinator may be at work in it.")
+    var folder: String
+
+    func run() async throws { try await reporting { print(try JournalTool.verify(folder: folder)) } }
+}
+
+struct LineageCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lineage",
+        abstract: "Ask a run's journal what trained an adapter version, or anything else in SQL.",
+        discussion: """
+            Tables and examples: docs/LINEAGE.md. The answer is tab-separated.
+
+            Examples:
+              mmed-coord lineage runs/five --digest 6eb799e9c42d
+              mmed-coord lineage runs/five "SELECT reason, count(*) FROM drops GROUP BY reason"
+            """)
+
+    @Argument(help: "The run's folder; no coordinator may be at work in it.")
+    var folder: String
+
+    @Argument(help: "A query over the journal's tables and views.")
+    var query: String?
+
+    @Option(
+        help: "First digits of an adapter version's digest: list the questions, patients and images that trained it.")
+    var digest: String?
+
+    func validate() throws {
+        guard (query == nil) != (digest == nil) else {
+            throw ValidationError("give a query, or --digest, and not both")
+        }
+    }
+
+    func run() async throws {
+        try await reporting {
+            let query = try query ?? JournalTool.query(ofDigest: digest ?? "")
+            print(try JournalTool.lineage(folder: folder, query: query))
+        }
+    }
+}
