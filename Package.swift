@@ -38,7 +38,9 @@ let rooms: [Room] = [
     // The test kit: the coordinator's production code under virtual time, with faults.
     Room(
         name: "MMedSimulation",
-        rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedCodec", "MMedCoordinator"]),
+        rooms: [
+            "MMedCore", "MMedLocks", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedCodec", "MMedCoordinator",
+        ]),
     // The root plugs real parts into the runtimes; the executables only read the command line.
     Room(
         name: "MMedAssembly",

@@ -7,7 +7,7 @@ extension ClusterConfig {
         if self.keys != nil { return nil }
         let keys = "connections beyond this machine need keys"
         if !ListenAddress.isLocal(listen) {
-            return "listen is \(listen), which is none of 127.0.0.1, localhost and [::1]: \(keys)"
+            return "listen is \(listen), which is none of 127.x.x.x, localhost and [::1]: \(keys)"
         }
         if let index = workers.firstIndex(where: { !$0.isHere }) {
             return "workers[\(index)].host is \(workers[index].host), expected local or 127.0.0.1: \(keys)"
@@ -74,7 +74,14 @@ enum ListenAddress {
     static func isLocal(_ text: String) -> Bool {
         if text.hasPrefix("ipc://") { return true }
         guard let (host, _) = parts(text) else { return false }
-        return loopbackHosts.contains(host)
+        return loopbackHosts.contains(host) || isIPv4Loopback(host)
+    }
+
+    /// `127.0.0.0/8` (RFC 1122), as the transport takes it.
+    private static func isIPv4Loopback(_ host: String) -> Bool {
+        let bytes = host.split(separator: ".", omittingEmptySubsequences: false)
+        return bytes.count == 4 && bytes[0] == "127"
+            && bytes.allSatisfy { part in UInt8(part).map { String($0) == part } ?? false }
     }
 
     private static func parts(_ text: String) -> (host: String, port: Int)? {

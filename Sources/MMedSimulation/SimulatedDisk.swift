@@ -1,8 +1,8 @@
 import MMedCoordinator
 import MMedCore
+import MMedLocks
 import MMedProtocol
 import MMedScheduling
-import Synchronization
 
 /// The state folder: journal, checkpoint and blobs. What is in it survives every death.
 final class SimulatedDisk: StorePort {
@@ -18,7 +18,7 @@ final class SimulatedDisk: StorePort {
         var isFull = false
     }
 
-    private let content: Mutex<Content>
+    private let content: Locked<Content>
     private let recentKept = 32
 
     init(_ plan: RunPlan) {
@@ -31,7 +31,7 @@ final class SimulatedDisk: StorePort {
                 reference: AdapterReference(name: adapter.name, version: 0, digest: digest), momentsDigest: nil,
                 optimizerSteps: 0)
         }
-        content = Mutex(Content(checkpoint: RunState(heads: heads), blobs: blobs))
+        content = Locked(Content(checkpoint: RunState(heads: heads), blobs: blobs))
     }
 
     var checkpoint: RunState { content.withLock { $0.checkpoint } }

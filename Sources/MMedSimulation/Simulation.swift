@@ -1,6 +1,6 @@
 import Foundation
+import MMedLocks
 import MMedScheduling
-import Synchronization
 
 /// What a simulation came to.
 public struct SimulationReport: Sendable {
@@ -57,7 +57,7 @@ public enum Simulation {
     /// Runs on so many threads until a bound is reached or a promise is broken.
     public static func run(seed first: UInt64, bounds: SimulationBounds, threads: Int) -> SimulationReport {
         let began = Date()
-        let shared = Mutex(Shared(report: SimulationReport(seed: first)))
+        let shared = Locked(Shared(report: SimulationReport(seed: first)))
         DispatchQueue.concurrentPerform(iterations: max(1, threads)) { _ in
             while true {
                 let number = shared.withLock { shared -> Int? in
@@ -139,7 +139,7 @@ public enum Simulation {
 
 /// Final states of runs in which nothing goes wrong: one worker of each role, no fault.
 enum QuietRuns {
-    private static let known = Mutex<[Int: RunState]>([:])
+    private static let known = Locked<[Int: RunState]>([:])
 
     static func state(of simulated: SimulatedPlan) -> RunState? {
         if let state = known.withLock({ $0[simulated.variant] }) { return state }

@@ -115,7 +115,9 @@ import Testing
         expectError(.badData, host.path, host.digest.hex, ContentDigest.of([1, 2, 3]).hex) {
             _ = try ModelHost(cluster: cluster, override: nil)
         }
-        // What the cluster file pins is its own model, not the one that a command names in its place.
+        // A command says where the pinned model is; another one is refused there too.
+        expectError(.badData, host.path, host.digest.hex) { _ = try ModelHost(cluster: cluster, override: host.path) }
+        cluster.sha256 = host.digest
         #expect(try ModelHost(cluster: cluster, override: host.path).digest == host.digest)
         cluster.path = scratch.path + "/gone"
         expectError(.badData, "gone", "--model") { _ = try ModelHost(cluster: cluster, override: nil) }

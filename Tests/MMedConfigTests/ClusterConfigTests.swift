@@ -33,7 +33,7 @@ private let minimalCluster = "workers: [{role: rollout}, {role: learner}]\n"
     }
 
     @Test(arguments: [
-        ("tcp://127.0.0.1:0", true), ("tcp://127.9.8.7:65535", false), ("tcp://localhost:1", true),
+        ("tcp://127.0.0.1:0", true), ("tcp://127.9.8.7:65535", true), ("tcp://localhost:1", true),
         ("tcp://[::1]:7450", true), ("ipc:///tmp/mmed.sock", true), ("tcp://0.0.0.0:1", false), ("tcp://*:1", false),
         ("tcp://192.0.2.1:7450", false), ("tcp://127.0.0.1.example.org:1", false), ("tcp://127.0.0.256:1", false),
         ("tcp://eth0:7450", false), ("tcp://lo:0", false),

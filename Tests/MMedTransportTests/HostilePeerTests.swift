@@ -44,7 +44,7 @@ struct HostilePeerTests {
         let raw = try RawWorker(connectingTo: coordinator.boundAddress)
         raw.send(try MessageCodec.encode(Sample.hello(major: 2)))
         var events = coordinator.inbound.makeAsyncIterator()
-        guard case .otherVersion(let peer, 2, 0) = await events.next() else {
+        guard case .otherVersion(let peer, 2, WireVersion.minor) = await events.next() else {
             Issue.record("the other version was not told apart")
             return
         }

@@ -144,7 +144,7 @@ extension Processes.Refusals {
     /// What `start` cannot listen at, `check` refuses too.
     @Test(
         arguments: ["check", "start"],
-        ["tcp://127.0.0.2:0", "tcp://lo:0", "ipc:///tmp/mmed.sock", "ipc:///no/folder/s"])
+        ["tcp://0.0.0.0:0", "tcp://lo:0", "ipc:///tmp/mmed.sock", "ipc:///no/folder/s"])
     func anAddressThatCannotBeServedIsRefusedBeforeAnyWork(command: String, listen: String) async throws {
         let lab = try await Lab.shared.value
         let scratch = try Scratch()

@@ -133,7 +133,7 @@ extension Processes.Tools {
         let scratch = try Scratch()
         for (line, says) in [
             (#"{"question":"q1","samples":[{"guideline":"intuitive","reward":"one"}]}"#, "reward"),
-            (#"{"question":"q1","samples":[{"guideline":"intuitive","reward":1e999}]}"#, "reward: it is not JSON"),
+            (#"{"question":"q1","samples":[{"guideline":"intuitive","reward":1e999}]}"#, "reward is 1e999"),
             (#"{"question":"q1","samples":[{"guideline":"intuitive","reward":NaN}]}"#, "reward is NaN"),
             (#"{"question":"q1","samples":[{"guideline":"intuitive","reward":-Infinity}]}"#, "reward is -Infinity"),
             (#"{"question":"q1","samples":[{"guideline":"intuitive"}]}"#, "the key reward is missing"),

@@ -70,7 +70,9 @@ func floorViolations(_ table: ImportTable) -> [String] {
     var found: [String] = []
     for (room, allowed) in table.sorted(by: { $0.key < $1.key }) where !House.roots.contains(room) {
         var forbidden = House.roots
-        if House.pure.contains(room) {
+        if House.kits.contains(room) {
+            forbidden = House.roots
+        } else if House.pure.contains(room) {
             forbidden = Set(table.keys).subtracting(House.pure)
         } else if House.base.contains(room) {
             forbidden = Set(table.keys)

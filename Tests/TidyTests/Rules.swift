@@ -19,6 +19,8 @@ enum House {
     ]
     static let runtimes: Set<String> = ["MMedCoordinator", "MMedWorker"]
     static let roots: Set<String> = ["MMedAssembly", "mmed-coord", "mmed-worker"]
+    /// Rooms that only tests and their programs use; they may drive everything but the root.
+    static let kits: Set<String> = ["MMedSimulation"]
     /// Rooms that may start unstructured tasks; the transport bridges a thread to streams.
     static let tasks: Set<String> = runtimes.union(roots).union(["MMedTransport"])
     /// Ports declare asynchronous functions that the runtimes call; nothing in the file runs.

@@ -54,6 +54,12 @@ public enum JSONLines {
         {
             return "\(word.1) is \(word.2), but JSON has no such number"
         }
+        // Digits that stand for no finite number, of which the parser says as little.
+        for number in String(decoding: line, as: UTF8.self).matches(
+            of: /"(\w+)"\s*:\s*([-+]?[0-9][0-9.]*[eE][-+]?[0-9]+)/) where Double(number.2)?.isFinite == false
+        {
+            return "\(number.1) is \(number.2), which is too large for a number"
+        }
         guard let error = error as? DecodingError else { return "\(error)" }
         switch error {
         case .keyNotFound(let key, let context):
