@@ -4,6 +4,8 @@ import Foundation
 struct LaunchRecord: Codable {
     var name: String
     var cluster: String?
+    /// The folder of keys, where the command line named one.
+    var keys: String?
     var model: String?
     /// The model's name, as adapter folders name their base.
     var baseModel: String?
@@ -22,9 +24,10 @@ struct LaunchRecord: Codable {
         var steps: Int
     }
 
-    init(name: String, cluster: String?, model: String?) {
+    init(name: String, cluster: String?, keys: String?, model: String?) {
         self.name = name
         self.cluster = cluster
+        self.keys = keys
         self.model = model
     }
 

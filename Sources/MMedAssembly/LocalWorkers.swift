@@ -25,21 +25,28 @@ final class LocalWorkers: Sendable {
     /// Longer than a coordinator takes to close its socket.
     private static let restartSeconds = 2.0
 
-    /// `onEvent` hears the worker's name and what happened to it.
+    /// The workers of a cluster that are started here, with the names they get.
+    static func names(in cluster: ClusterConfig) -> [(name: String, worker: WorkerConfig)] {
+        var counts: [String: Int] = [:]
+        return cluster.workers.filter { $0.host == "local" }.flatMap { worker in
+            (0..<worker.count).map { _ in
+                counts[worker.role.rawValue, default: 0] += 1
+                return ("\(worker.role.rawValue)-\(counts[worker.role.rawValue] ?? 1)", worker)
+            }
+        }
+    }
+
+    /// `onEvent` hears the worker's name and what happened to it; `keyFile` tells where the key of a worker is.
     init(
         cluster: ClusterConfig, executable: String, address: String, modelPath: String, logFolder: String,
-        onEvent: @escaping @Sendable (String, String) -> Void
+        keyFile: (String) -> String? = { _ in nil }, onEvent: @escaping @Sendable (String, String) -> Void
     ) throws {
         self.executable = executable
         self.logFolder = logFolder
         self.onEvent = onEvent
         try FileManager.default.createDirectory(atPath: logFolder, withIntermediateDirectories: true)
-        var list: [Child] = []
-        var counts: [String: Int] = [:]
-        for worker in cluster.workers where worker.host == "local" {
-            for _ in 0..<worker.count {
-                counts[worker.role.rawValue, default: 0] += 1
-                let name = "\(worker.role.rawValue)-\(counts[worker.role.rawValue] ?? 1)"
+        children = Mutex(
+            LocalWorkers.names(in: cluster).map { name, worker in
                 var arguments = [
                     "--role", worker.role.rawValue, "--connect", address, "--name", name, "--threads",
                     String(worker.threads), "--model", modelPath, "--exit-with-stdin",
@@ -47,10 +54,9 @@ final class LocalWorkers: Sendable {
                 if !worker.adapters.names.isEmpty {
                     arguments += ["--adapters", worker.adapters.names.map(\.text).joined(separator: ",")]
                 }
-                list.append(Child(name: name, arguments: arguments))
-            }
-        }
-        children = Locked(list)
+                if let key = keyFile(name) { arguments += ["--key", key] }
+                return Child(name: name, arguments: arguments)
+            })
     }
 
     /// Throws `internalError` when a worker is to be started here and the program is not there.

@@ -14,6 +14,8 @@ public struct PreparedRun: Sendable {
     public let config: RunConfig
     /// The checked cluster.
     public let cluster: ClusterConfig
+    /// The keys of its connections; nil is none, and then nothing leaves this machine.
+    let keys: KeyFolder?
     /// The questions.
     public let data: RunData
     /// The model.
@@ -29,14 +31,20 @@ public struct PreparedRun: Sendable {
     public init(_ options: RunOptions, name: Name) throws {
         config = try RunConfig.load(path: options.configPath, overrides: options.overrides)
         let place = options.clusterPath ?? "the default cluster"
-        cluster = try options.clusterPath.map { try ClusterConfig.load(path: $0) } ?? defaultCluster()
+        var cluster = try options.clusterPath.map { try ClusterConfig.load(path: $0) } ?? defaultCluster()
+        if let keys = options.keys { cluster.keys = keys }
+        self.cluster = cluster
         try cluster.check(against: config, place: place)
         if let reason = cluster.nonLoopbackReason {
             throw MMedError(
-                .badConfig, at: place, reason, mend: "use tcp://127.0.0.1:PORT or ipc:// and host: local for now")
+                .badConfig, at: place, reason,
+                mend:
+                    "make some with `mmed-coord keygen --output keys --worker NAME --role learner` and name the folder "
+                    + "with --keys or keys:, or stay here: tcp://127.0.0.1:PORT or ipc://PATH, and host: local")
         }
+        keys = try cluster.keys.map { try RunKeys.read($0, for: cluster) }
         // The transport has the last word on addresses, so `check` refuses what `start` would.
-        _ = try WireAddress(cluster.listen, for: .listening)
+        _ = try WireAddress(cluster.listen, for: .listening, hasKeys: keys != nil)
         data = try RunData(config)
         try PreparedRun.requireQuestions(config, data)
         host = try ModelHost(cluster: cluster.model, override: options.model)

@@ -5,6 +5,7 @@ import MMedProtocol
 import MMedScheduling
 import MMedTransport
 import MMedStore
+import MMedTransport
 
 /// What `start` and `check` share: options to a prepared run, and a run to an exit code.
 public struct RunLaunch: Sendable {
@@ -15,7 +16,8 @@ public struct RunLaunch: Sendable {
 
     /// Reads and checks everything that the options name. Throws what is wrong first; nothing has begun then.
     public init(
-        config: String?, overrides: [String], cluster: String?, model: String?, runFolder: String?, resume: String?
+        config: String?, overrides: [String], cluster: String?, keys: String? = nil, model: String?,
+        runFolder: String?, resume: String?
     ) throws {
         if let resume {
             guard config == nil, overrides.isEmpty, runFolder == nil else {
@@ -28,11 +30,13 @@ public struct RunLaunch: Sendable {
                     .badData, at: LaunchRecord.path(in: resume), "there is no run to go on with",
                     mend: "give the folder that `mmed-coord start` printed")
             }
-            record = LaunchRecord(name: former.name, cluster: cluster ?? former.cluster, model: model ?? former.model)
+            record = LaunchRecord(
+                name: former.name, cluster: cluster ?? former.cluster, keys: keys.map(absolutePath) ?? former.keys,
+                model: model ?? former.model)
             prepared = try PreparedRun(
                 RunOptions(
                     configPath: resume + "/config.resolved.yaml", overrides: [], clusterPath: record.cluster,
-                    model: record.model, runFolder: resume), name: name)
+                    keys: record.keys, model: record.model, runFolder: resume), name: name)
             folderPath = resume
             isResumed = true
             return
@@ -44,10 +48,13 @@ public struct RunLaunch: Sendable {
         }
         let clusterPath = cluster ?? RunLaunch.localCluster(beside: config)
         let name = try RunLaunch.runName(config: config, folder: runFolder)
-        record = LaunchRecord(name: name.text, cluster: clusterPath.map(absolutePath), model: model.map(absoluteModel))
+        record = LaunchRecord(
+            name: name.text, cluster: clusterPath.map(absolutePath), keys: keys.map(absolutePath),
+            model: model.map(absoluteModel))
         prepared = try PreparedRun(
             RunOptions(
-                configPath: config, overrides: overrides, clusterPath: clusterPath, model: model, runFolder: runFolder),
+                configPath: config, overrides: overrides, clusterPath: clusterPath, keys: record.keys, model: model,
+                runFolder: runFolder),
             name: name)
         folderPath = runFolder ?? "runs/\(name.text)"
         isResumed = false
@@ -75,6 +82,7 @@ public struct RunLaunch: Sendable {
         )
         rows += prepared.data.leftOut
         rows.append("model: \(prepared.host.path), sha256 \(prepared.host.digest.hex)")
+        if let keys = prepared.keys { rows.append("keys: \(keys.path), \(keys.workers.count) workers on the list") }
         return rows.joined(separator: "\n")
     }
 
@@ -87,7 +95,8 @@ public struct RunLaunch: Sendable {
         // resumed run has its folder, and must raise the epoch there before it binds.
         try LocalWorkers.requireProgram(program.path, of: prepared.cluster)
         let listen = prepared.cluster.listen
-        let early = isResumed ? nil : try ZeroMQCoordinatorEndpoint(listeningAt: listen)
+        let keys = prepared.keys.map { RunKeys($0, cluster: prepared.cluster) }
+        let early = isResumed ? nil : try ZeroMQCoordinatorEndpoint(listeningAt: listen, keys: keys?.ofEndpoint)
         let session: RunSession
         do {
             session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed)
@@ -95,7 +104,7 @@ public struct RunLaunch: Sendable {
             await early?.close()
             throw error
         }
-        let endpoint = try early ?? ZeroMQCoordinatorEndpoint(listeningAt: listen)
+        let endpoint = try early ?? ZeroMQCoordinatorEndpoint(listeningAt: listen, keys: keys?.ofEndpoint)
         var record = record
         record.baseModel = prepared.host.baseName
         record.stages = prepared.plan.stages.map { stage in
@@ -105,7 +114,7 @@ public struct RunLaunch: Sendable {
         }
         try record.write(in: folderPath)
         for sentence in prepared.data.leftOut { say(sentence) }
-        let outcome = try await session.run(endpoint, workerProgram: program.path, say: say)
+        let outcome = try await session.run(endpoint, keys: keys, workerProgram: program.path, say: say)
         let resume = "go on with: mmed-coord start --resume \(folderPath)"
         switch outcome {
         case .completed:

@@ -81,9 +81,15 @@ public struct RunSession: Sendable {
 
     /// Runs to the end; `workerProgram` is started for each local worker of the cluster. Returns how it ended.
     func run(
-        _ endpoint: ZeroMQCoordinatorEndpoint, workerProgram: String, say: @escaping @Sendable (String) -> Void
+        _ endpoint: ZeroMQCoordinatorEndpoint, keys: RunKeys?, workerProgram: String,
+        say: @escaping @Sendable (String) -> Void
     ) async throws -> Outcome {
         raiseOpenFilesLimit()
+        let reloading = try keys?.begin(endpoint, runFolder: folder.path, log: telemetry.log, say: say)
+        defer {
+            reloading?.cancel()
+            keys?.end()
+        }
         let ports = CoordinatorPorts(
             optimizer: ReferenceOptimizer(
                 layouts: run.layouts, settings: run.config.optimizer, store: store, threads: 1),
@@ -94,8 +100,8 @@ public struct RunSession: Sendable {
             ports: ports)
         let telemetry = telemetry
         let workers = try LocalWorkers(
-            cluster: run.cluster, executable: workerProgram, address: endpoint.boundAddress, modelPath: run.host.path,
-            logFolder: folder.path + "/workers",
+            cluster: run.cluster, executable: workerProgram, address: endpoint.localAddress, modelPath: run.host.path,
+            logFolder: folder.path + "/workers", keyFile: { keys?.file(of: $0) },
             onEvent: { name, what in
                 telemetry.log(
                     LogEntry(

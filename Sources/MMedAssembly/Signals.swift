@@ -25,6 +25,22 @@ final class StopSignals: Sendable {
     func cancel() { for source in sources { source.cancel() } }
 }
 
+/// SIGHUP as a call: read again what may change while a run goes on.
+final class ReloadSignal: Sendable {
+    // Proof: written once in `init`; `cancel` is the only later call, and Dispatch allows it from any thread.
+    nonisolated(unsafe) private let source: any DispatchSourceSignal
+
+    /// Calls come one at a time.
+    init(_ onHangup: @escaping @Sendable () -> Void) {
+        signal(SIGHUP, SIG_IGN)
+        source = DispatchSource.makeSignalSource(signal: SIGHUP, queue: DispatchQueue(label: "mmed.reload"))
+        source.setEventHandler(handler: onHangup)
+        source.resume()
+    }
+
+    func cancel() { source.cancel() }
+}
+
 private final class SignalCount: Sendable {
     let queue = DispatchQueue(label: "mmed.signals")
     // Proof: read and written only on `queue`, which is serial.

@@ -1,10 +1,11 @@
 public import MMedCore
 
 extension ClusterConfig {
-    /// Why `start` must refuse this cluster for now: it would leave this machine, and there are no keys yet that could
-    /// protect the connection. Nil when every process is on this machine.
+    /// Why `start` must refuse this cluster: it would leave this machine, and it has no keys that could protect the
+    /// connection. Nil when there are keys, or every process is on this machine.
     public var nonLoopbackReason: String? {
-        let keys = "connections beyond this machine need keys, which are not built yet"
+        if self.keys != nil { return nil }
+        let keys = "connections beyond this machine need keys"
         if !ListenAddress.isLocal(listen) {
             return "listen is \(listen), which is none of 127.x.x.x, localhost and [::1]: \(keys)"
         }

@@ -8,6 +8,10 @@ extension ClusterConfig: ConfigSection {
             ConfigField(
                 "listen", \.listen, .text(1...4096, "an address"),
                 "Where the coordinator listens: `tcp://HOST:PORT`, port 0 for any free one, or `ipc://PATH`."),
+            ConfigField(
+                "keys", \.keys, .optional(.text(1...4096, "a folder"), none: "no keys: this machine only"),
+                "The folder that `mmed-coord keygen` made, relative to the cluster file's folder; see `docs/SECURITY.md`."
+            ),
             ConfigField("model", \.model, .section, ""),
             ConfigField(
                 "workers", \.workers, .list(of: .section, 0...256), required: true,
@@ -30,6 +34,7 @@ extension ClusterConfig: ConfigSection {
                 root.entry(at: ["listen"])?.place ?? root.place, "listen", problem,
                 "write tcp://127.0.0.1:0 or ipc://PATH, the socket's path in a folder of your own with mode 700")
         }
+        config.keys = config.keys.map { ConfigFile.absolute($0, from: folder) }
         if !PinnedModel.all.contains(where: { $0.name == config.model.path }) {
             config.model.path = ConfigFile.absolute(config.model.path, from: folder)
         }

@@ -64,6 +64,8 @@ public struct WorkerConfig: Equatable, Sendable {
 public struct ClusterConfig: Equatable, Sendable {
     /// Where the coordinator listens: `tcp://HOST:PORT` or `ipc://PATH`.
     public var listen = "tcp://127.0.0.1:0"
+    /// The folder that `mmed-coord keygen` made; nil is no keys, and then nothing beyond this machine. After loading it is absolute.
+    public var keys: String?
     /// The model.
     public var model = ModelConfig()
     /// The workers.

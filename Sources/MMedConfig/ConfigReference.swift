@@ -20,8 +20,8 @@ public enum ConfigReference {
         ## Cluster
 
         \(table(ClusterConfig().descriptions()))
-        Of an entry of `workers`, only `role` must be given. Addresses and hosts of other machines load, so that a
-        cluster can be described, but `start` refuses them until connections have keys.
+        Of an entry of `workers`, only `role` must be given. Without `keys` (or `--keys`), `start` refuses an address or host of
+        another machine. Workers on other hosts are started there by hand, each with its key.
 
         """
     }

@@ -3,6 +3,7 @@ import CZeroMQ
 import Glibc
 import MMedCore
 import MMedLocks
+import MMedLocks
 
 /// A connection that was refused at the door.
 public struct KeyRefusal: Sendable {

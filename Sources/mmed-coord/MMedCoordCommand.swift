@@ -17,8 +17,8 @@ struct MMedCoordCommand: AsyncParsableCommand {
             """,
         subcommands: [
             StartCommand.self, CheckCommand.self, StatusCommand.self, MergeCommand.self, EvalCommand.self,
-            ExportCommand.self, ScoreCommand.self, SampleCommand.self, AdvantagesCommand.self, BenchCommand.self,
-            VerifyCommand.self, LineageCommand.self, TinyModelCommand.self,
+            ExportCommand.self, KeygenCommand.self, ScoreCommand.self, SampleCommand.self, AdvantagesCommand.self,
+            BenchCommand.self, VerifyCommand.self, LineageCommand.self, TinyModelCommand.self,
         ])
 }
 
@@ -39,6 +39,9 @@ struct RunArguments: ParsableArguments {
 
     @Option(help: "The cluster file [cluster/local.yaml, else one rollout worker and one learner here].")
     var cluster: String?
+
+    @Option(help: "The folder of keys that `mmed-coord keygen` made, instead of the cluster file's.")
+    var keys: String?
 
     @Option(
         help:

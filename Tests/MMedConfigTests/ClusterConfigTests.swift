@@ -58,6 +58,17 @@ private let minimalCluster = "workers: [{role: rollout}, {role: learner}]\n"
         #expect(cluster.nonLoopbackReason?.contains("workers[0].host is node-7") == true)
     }
 
+    @Test func keysOpenAClusterToOtherHosts() throws {
+        let yaml = "listen: tcp://0.0.0.0:7450\nworkers: [{role: rollout, host: node-7}]\n"
+        #expect(try decodeCluster(yaml).keys == nil)
+        #expect(try decodeCluster(yaml).nonLoopbackReason?.contains("need keys") == true)
+        let keyed = try decodeCluster(yaml + "keys: secret/keys\n")
+        #expect(keyed.keys == "/study/secret/keys", "seen from the file")
+        #expect(keyed.nonLoopbackReason == nil)
+        #expect(clusterError(yaml + "keys: {a: b}\n")?.place == "cluster.yaml:3: keys")
+        #expect(try decodeCluster(yaml + "keys: null\n").nonLoopbackReason != nil)
+    }
+
     @Test func workersOfThisMachineMayBeStartedByHand() throws {
         let listed = try decodeCluster(
             "workers: [{role: rollout, host: 127.0.0.1}, {role: learner, host: localhost}, {role: learner}]\n")

@@ -8,6 +8,7 @@ extension Processes {
 extension Processes.CommandLines {
     @Test(arguments: [
         "start", "check", "status", "merge", "eval", "export", "score", "sample", "advantages", "bench", "tiny-model",
+        "keygen",
     ])
     func everyCommandHasHelpWithAnExample(command: String) async throws {
         let scratch = try Scratch()
@@ -29,7 +30,7 @@ extension Processes.CommandLines {
         let scratch = try Scratch()
         let ended = try await Program(name, ["--help"], in: scratch).end()
         #expect(ended.code == 0, "\(ended)")
-        #expect(ended.output.contains(#/Example:\n +\S*mmed-/#), "\(ended)")
+        #expect(ended.output.contains(#/Examples?:\n +\S*mmed-/#), "\(ended)")
         #expect(ended.output.contains("Exit codes: 0"), "\(ended)")
     }
 

@@ -108,6 +108,11 @@ extension Processes.Refusals {
         #expect(ended.code == 78, "\(ended)")
         // Its learners also hold adapters that this run has not.
         #expect(ended.errors.contains("two-hosts.yaml"), "\(ended)")
+        let keyless = try await coordinator(
+            ["check", "--config", top + "/configs/smoke.yaml", "--cluster", top + "/cluster/two-hosts.yaml"],
+            in: scratch)
+        #expect(keyless.code == 78, "\(keyless)")
+        #expect(keyless.errors.contains("mmed-coord keygen --output \(top)/cluster/keys"), "\(keyless)")
         for listen in ["tcp://0.0.0.0:0", "tcp://192.0.2.10:7450"] {
             let open = try await coordinator(
                 try lab.arguments(Lab.cluster(listen: listen), "open", in: scratch), in: scratch)
