@@ -45,7 +45,7 @@ final class LocalWorkers: Sendable {
         self.logFolder = logFolder
         self.onEvent = onEvent
         try FileManager.default.createDirectory(atPath: logFolder, withIntermediateDirectories: true)
-        children = Mutex(
+        children = Locked(
             LocalWorkers.names(in: cluster).map { name, worker in
                 var arguments = [
                     "--role", worker.role.rawValue, "--connect", address, "--name", name, "--threads",
