@@ -105,16 +105,17 @@ final class WireSocket {
             (ZMQ_SNDHWM, highWaterMark), (ZMQ_RCVHWM, highWaterMark), (ZMQ_HANDSHAKE_IVL, 1000), (ZMQ_LINGER, 0),
             (ZMQ_IPV6, ipv6 ? 1 : 0),
         ]
+        // No heartbeats of ZeroMQ: libzmq 4.3.4 ends the process (`Assertion failed: !_io_error`) when one is due on a connection
+        // that broke while its input waited at the high water mark, which any peer could arrange. TCP's own probes find a
+        // connection that fell silent, and the beats of the protocol a peer that did.
+        options += [
+            (ZMQ_TCP_KEEPALIVE, 1), (ZMQ_TCP_KEEPALIVE_IDLE, 5), (ZMQ_TCP_KEEPALIVE_INTVL, 2), (ZMQ_TCP_KEEPALIVE_CNT, 3),
+            (ZMQ_TCP_MAXRT, 10_000),
+        ]
         switch kind {
-        // No heartbeats of its own: libzmq 4.3.4 ends the process (`Assertion failed: !_io_error`) when one is due on a connection
-        // that broke while its input waited at the high water mark, which any peer could arrange. The time to live in the
-        // workers' heartbeats still finds connections that fell silent.
         case .router: options += [(ZMQ_ROUTER_MANDATORY, 1), (ZMQ_ROUTER_HANDOVER, 0)]
         case .dealer:
-            options += [
-                (ZMQ_HEARTBEAT_IVL, 1000), (ZMQ_HEARTBEAT_TIMEOUT, 3000), (ZMQ_HEARTBEAT_TTL, 3000),
-                (ZMQ_IMMEDIATE, 1), (ZMQ_RECONNECT_IVL, 100), (ZMQ_RECONNECT_IVL_MAX, 5000),
-            ]
+            options += [(ZMQ_IMMEDIATE, 1), (ZMQ_RECONNECT_IVL, 100), (ZMQ_RECONNECT_IVL_MAX, 5000)]
         }
         return options.allSatisfy { option, value in
             var value = value
