@@ -43,6 +43,18 @@ wire: ## compare the generated protobuf-c code with its schema
 smoke: build ## run every stage once on a tiny random model, with the real binaries
 	.ci/smoke.sh $(BIN)
 
+.PHONY: chaos
+chaos: setup ## kill, stop and cut off the real programs: N=cycles, or SECONDS=…; SEED=… RUN=… does one run again
+	swift build --build-tests $(TEST_BUILD)
+	MMED_CHAOS_N='$(N)' MMED_CHAOS_SECONDS='$(if $(N)$(RUN),$(SECONDS),$(or $(SECONDS),60))' MMED_CHAOS_SEED='$(SEED)' \
+		MMED_CHAOS_RUN='$(RUN)' swift test --skip-build $(TEST_BUILD) --filter ProcessTests.Processes/Chaos
+
+.PHONY: recovery
+recovery: setup ## measure a restart with a journal of a million records (RECORDS=… TRIES=…), and verify of its whole chain
+	swift build --build-tests $(TEST_BUILD)
+	MMED_RECOVERY_RECORDS=$(or $(RECORDS),1000000) MMED_RECOVERY_TRIES=$(or $(TRIES),30) \
+		swift test --skip-build $(TEST_BUILD) --filter ProcessTests.Processes/Recovery
+
 .PHONY: bench
 bench: build ## measure learner and sampler in tokens a second, with the machine's load
 	.ci/bench.sh $(BIN)

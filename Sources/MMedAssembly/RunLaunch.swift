@@ -12,9 +12,11 @@ public struct RunLaunch: Sendable {
     private let isResumed: Bool
     private let record: LaunchRecord
 
-    /// Reads and checks everything that the options name. Throws what is wrong first; nothing has begun then.
+    /// Reads and checks everything that the options name; `isAdopted` lets a resumed run go on in a copy of its folder.
+    /// Throws what is wrong first; nothing has begun then.
     public init(
-        config: String?, overrides: [String], cluster: String?, model: String?, runFolder: String?, resume: String?
+        config: String?, overrides: [String], cluster: String?, model: String?, runFolder: String?, resume: String?,
+        isAdopted: Bool = false
     ) throws {
         if let resume {
             guard config == nil, overrides.isEmpty, runFolder == nil else {
@@ -27,7 +29,11 @@ public struct RunLaunch: Sendable {
                     .badData, at: LaunchRecord.path(in: resume), "there is no run to go on with",
                     mend: "give the folder that `mmed-coord start` printed")
             }
-            record = LaunchRecord(name: former.name, cluster: cluster ?? former.cluster, model: model ?? former.model)
+            var record = former
+            record.cluster = cluster ?? former.cluster
+            record.model = model ?? former.model
+            if isAdopted { record.instance = nil }
+            self.record = record
             prepared = try PreparedRun(
                 RunOptions(
                     configPath: resume + "/config.resolved.yaml", overrides: [], clusterPath: record.cluster,
@@ -78,10 +84,9 @@ public struct RunLaunch: Sendable {
 
     /// Runs to the end and returns the exit code.
     public func run(say: @escaping @Sendable (String) -> Void) async throws -> Int32 {
-        let session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed)
         var record = record
         record.baseModel = (prepared.host.path as NSString).lastPathComponent
-        try record.write(in: folderPath)
+        let session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed, launch: record)
         let own = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
         let program = (Bundle.main.executableURL ?? own).deletingLastPathComponent().appendingPathComponent(
             "mmed-worker")

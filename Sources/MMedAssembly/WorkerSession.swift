@@ -1,6 +1,7 @@
 import Foundation
 import MMedConfig
 public import MMedCore
+import MMedFormats
 public import MMedProtocol
 import MMedStore
 import MMedTransport
@@ -48,8 +49,9 @@ public enum WorkerSession {
         let log = StandardErrorLog()
         let host = try ModelHost(cluster: MMedConfig.ModelConfig(), override: options.model)
         let started = Date()
-        let engine = try NativeWorkerEngine(
+        let native = try NativeWorkerEngine(
             host: host, threads: options.threads, concurrentPaths: options.concurrentPaths)
+        let engine: any WorkerEngine = Failpoint.isArmed ? FailpointEngine(inner: native) : native
         let seconds = String(format: "%.1f", Date().timeIntervalSince(started))
         log.line("model \(host.path) loaded in \(seconds) s, sha256 \(host.digest.short)")
         let processID = ProcessInfo.processInfo.processIdentifier
@@ -63,7 +65,8 @@ public enum WorkerSession {
         let hello = Hello(
             role: options.role, name: name, instance: UInt64.random(in: 0...UInt64.max), modelDigest: host.digest,
             threads: options.threads, adapters: options.adapters, host: machine, processID: processID)
-        let endpoint = try ZeroMQWorkerEndpoint(connectingTo: options.address)
+        let socket = try ZeroMQWorkerEndpoint(connectingTo: options.address)
+        let endpoint: any WorkerEndpoint = Failpoint.isArmed ? FailpointWorkerEndpoint(socket) : socket
         let worker = Worker(
             hello: hello, endpoint: endpoint, engine: engine, log: log, digestOf: { ContentDigest.of($0) })
         log.line("connecting to \(options.address) as \(name)")
@@ -89,6 +92,6 @@ public enum WorkerSession {
 struct StandardErrorLog: WorkerLog {
     func line(_ text: String) {
         let time = Date().formatted(.iso8601.time(includingFractionalSeconds: true))
-        FileHandle.standardError.write(Data("\(time) \(text)\n".utf8))
+        ProcessSetup.say("\(time) \(text)")
     }
 }

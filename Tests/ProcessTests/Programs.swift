@@ -62,6 +62,14 @@ final class Program {
     var output: String { text(of: outputPath) }
     var errors: String { text(of: errorsPath) }
     var isRunning: Bool { process.isRunning }
+    var processID: Int32 { process.processIdentifier }
+    /// The exit code, or minus the signal's number; nil while it runs.
+    var code: Int32? {
+        guard !process.isRunning else { return nil }
+        return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
+    }
+    /// True while a SIGSTOP holds it.
+    var isStopped: Bool { text(of: "/proc/\(processID)/stat").contains(") T ") }
 
     func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
@@ -112,13 +120,15 @@ func text(of path: String) -> String {
 final class Scratch {
     let path: String
     private var count = 0
+    /// A failure is looked at later.
+    var isKept = false
 
     init() throws {
         path = NSTemporaryDirectory() + "/mmed-process-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+    deinit { if !isKept { try? FileManager.default.removeItem(atPath: path) } }
 
     func next() -> Int {
         count += 1
