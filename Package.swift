@@ -74,6 +74,19 @@ for room in rooms {
     }
 }
 
+// The parsers under fuzzing (docs/FUZZING.md). With MMED_FUZZ set, as `make fuzz` does, the same sources are the libFuzzer
+// program mmed-fuzz; without, a test of their corpus.
+let fuzzed = ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedCodec", "MMedFormats", "MMedEngine", "MMedConfig"]
+let fuzzedRooms = fuzzed.map { Target.Dependency.byName(name: $0) }
+let isFuzzing = Context.environment["MMED_FUZZ"] != nil
+targets.append(
+    isFuzzing
+        ? .executableTarget(
+            name: "mmed-fuzz", dependencies: fuzzedRooms, path: "Tests/FuzzTests",
+            exclude: ["Corpus", "CorpusTests.swift"], swiftSettings: strict)
+        : .testTarget(
+            name: "FuzzTests", dependencies: fuzzedRooms, exclude: ["Corpus", "Main.swift"], swiftSettings: strict))
+
 var dependencies: [Package.Dependency] = [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
@@ -83,9 +96,10 @@ var dependencies: [Package.Dependency] = [
 ]
 
 // `MMED_SLICE=MMedTensor swift test` builds one room, what it stands on and its tests, without the rest of the house.
-if let slice = Context.environment["MMED_SLICE"] {
+if let slice = isFuzzing ? "Fuzz" : Context.environment["MMED_SLICE"] {
     let asked = Set(slice.split(separator: ",").map(String.init))
     var kept = asked
+    if asked.contains("Fuzz") { kept.formUnion(fuzzed + (isFuzzing ? ["mmed-fuzz"] : [])) }
     var usedPackages = Set<String>()
     if asked.contains("ProcessTests") {
         // They need the programs, and those need every room.

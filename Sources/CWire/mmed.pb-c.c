@@ -772,6 +772,51 @@ void   mmed__update_applied__free_unpacked
   assert(message->base.descriptor == &mmed__update_applied__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   mmed__canary__init
+                     (Mmed__Canary         *message)
+{
+  static const Mmed__Canary init_value = MMED__CANARY__INIT;
+  *message = init_value;
+}
+size_t mmed__canary__get_packed_size
+                     (const Mmed__Canary *message)
+{
+  assert(message->base.descriptor == &mmed__canary__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t mmed__canary__pack
+                     (const Mmed__Canary *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &mmed__canary__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t mmed__canary__pack_to_buffer
+                     (const Mmed__Canary *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &mmed__canary__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Mmed__Canary *
+       mmed__canary__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Mmed__Canary *)
+     protobuf_c_message_unpack (&mmed__canary__descriptor,
+                                allocator, len, data);
+}
+void   mmed__canary__free_unpacked
+                     (Mmed__Canary *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &mmed__canary__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   mmed__blob_request__init
                      (Mmed__BlobRequest         *message)
 {
@@ -2983,6 +3028,57 @@ const ProtobufCMessageDescriptor mmed__update_applied__descriptor =
   (ProtobufCMessageInit) mmed__update_applied__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor mmed__canary__field_descriptors[2] =
+{
+  {
+    "adapter",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Mmed__Canary, adapter),
+    &mmed__adapter_reference__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "logprob",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Mmed__Canary, logprob),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned mmed__canary__field_indices_by_name[] = {
+  0,   /* field[0] = adapter */
+  1,   /* field[1] = logprob */
+};
+static const ProtobufCIntRange mmed__canary__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor mmed__canary__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "mmed.Canary",
+  "Canary",
+  "Mmed__Canary",
+  "mmed",
+  sizeof(Mmed__Canary),
+  2,
+  mmed__canary__field_descriptors,
+  mmed__canary__field_indices_by_name,
+  1,  mmed__canary__number_ranges,
+  (ProtobufCMessageInit) mmed__canary__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor mmed__blob_request__field_descriptors[2] =
 {
   {
@@ -3136,7 +3232,7 @@ const ProtobufCMessageDescriptor mmed__goodbye__descriptor =
   (ProtobufCMessageInit) mmed__goodbye__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor mmed__welcome__field_descriptors[4] =
+static const ProtobufCFieldDescriptor mmed__welcome__field_descriptors[5] =
 {
   {
     "run",
@@ -3186,17 +3282,30 @@ static const ProtobufCFieldDescriptor mmed__welcome__field_descriptors[4] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "canary_ids",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Mmed__Welcome, canary_ids),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned mmed__welcome__field_indices_by_name[] = {
   3,   /* field[3] = adapters */
   2,   /* field[2] = beat_milliseconds */
+  4,   /* field[4] = canary_ids */
   0,   /* field[0] = run */
   1,   /* field[1] = seed */
 };
 static const ProtobufCIntRange mmed__welcome__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor mmed__welcome__descriptor =
 {
@@ -3206,7 +3315,7 @@ const ProtobufCMessageDescriptor mmed__welcome__descriptor =
   "Mmed__Welcome",
   "mmed",
   sizeof(Mmed__Welcome),
-  4,
+  5,
   mmed__welcome__field_descriptors,
   mmed__welcome__field_indices_by_name,
   1,  mmed__welcome__number_ranges,

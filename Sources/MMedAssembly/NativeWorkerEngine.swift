@@ -83,6 +83,17 @@ final class NativeWorkerEngine: WorkerEngine {
         keep(Replica(reference: reference, adapter: try Adapter(layout: layout, weights: weights), moments: nil))
     }
 
+    func canary(_ ids: [Int32], adapter: AdapterReference?) async throws -> Double {
+        try await thread.run {
+            let weights = try adapter.map { try self.require($0) }
+            let tree = PromptTree(
+                prefixIds: [ids[0]], suffixIds: [[ids[1]]],
+                paths: [TreePath(suffix: 0, completionIds: Array(ids[2...]))]
+            )
+            return try self.learner.score([tree], adapter: weights)[0][0].reduce(0) { $0 + Double($1) }
+        }
+    }
+
     // MARK: Learning
 
     func differentiate(

@@ -38,25 +38,40 @@ extension PlanBuilder {
                 .badData, at: "\(data.train.path):\(record.line)", "its reasoning is for no guideline of the run",
                 mend: "name the configuration's guidelines in `reasoning`, or leave it out")
         }
+        let (options, answer) = optionOrder(of: record, epoch: epoch)
         let hash = stableHash(Array(record.id.utf8))
         let guided = available[Int((hash &+ UInt64(epoch)) % UInt64(available.count))]
         let chosen = available[Int((hash >> 32) % UInt64(available.count))]
         var tree = PromptTree(
-            prefixIds: try prompts.prefixIds(question: record.question, options: record.options), suffixIds: [],
-            paths: [])
+            prefixIds: try prompts.prefixIds(question: record.question, options: options), suffixIds: [], paths: [])
         for (guideline, trace) in [(guided.text, guided.name), (nil, chosen.name)] {
             let suffix = try prompts.suffixIds(guideline: guideline)
-            let completion = try prompts.completionIds(
-                trace: record.reasoning[trace] ?? "", letter: String(record.answer))
+            let text = record.reasoning[trace] ?? ""
+            let completion = try prompts.completionIds(trace: text, letter: PromptBuilder.letter(answer))
             tree.suffixIds.append(suffix)
             tree.paths.append(TreePath(suffix: tree.suffixIds.count - 1, completionIds: completion))
             guard config.dsa.answerWeight > 1 else { continue }
             // The letter once more, as a leaf of its own below everything before it: this is what carries its extra weight.
-            let letter = completion.count - 1 - prompts.idsAfterLetter
-            tree.suffixIds.append(suffix + completion[..<letter])
-            tree.paths.append(TreePath(suffix: tree.suffixIds.count - 1, completionIds: [completion[letter]]))
+            addLetter(of: completion, below: suffix, to: &tree)
+            guard config.dsa.contrast, let other = OptionTexts(options).exchanged(in: text) else { continue }
+            let next = PromptBuilder.letter((answer + 1) % options.count)
+            addLetter(of: try prompts.completionIds(trace: other, letter: next), below: suffix, to: &tree)
         }
         return tree
+    }
+
+    private func addLetter(of completion: [Int32], below suffix: [Int32], to tree: inout PromptTree) {
+        let letter = completion.count - 1 - prompts.idsAfterLetter
+        tree.suffixIds.append(suffix + completion[..<letter])
+        tree.paths.append(TreePath(suffix: tree.suffixIds.count - 1, completionIds: [completion[letter]]))
+    }
+
+    /// The options as an epoch asks them: each epoch turns them by one place, so that no letter belongs to a record.
+    private func optionOrder(of record: QuestionRecord, epoch: Int) -> (options: [String], answer: Int) {
+        guard config.dsa.contrast else { return (record.options, record.answerIndex) }
+        let count = record.options.count
+        let turned = (0..<count).map { record.options[($0 + epoch) % count] }
+        return (turned, (record.answerIndex + count - epoch % count) % count)
     }
 
     /// The weighted mean over the completion tokens of the batch, whatever shard they fall into: a letter weighs

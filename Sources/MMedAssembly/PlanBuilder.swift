@@ -81,28 +81,40 @@ struct PlanBuilder {
             let records = data.test.records(of: specialty).prefix(config.eval.questionsPerSpecialty)
             return TrackPlan(
                 specialty: specialty, adapter: adapter,
-                steps: [StepPlan(questions: try records.map { try evalQuestion($0, paths: config.eval.paths) })])
+                steps: [
+                    StepPlan(
+                        questions: try records.map {
+                            try evalQuestion($0, everyGuideline: config.eval.prompts == .all, paths: config.eval.paths)
+                        })
+                ])
         }
         return StagePlan(name: name, kind: .evaluate, sampling: evalSampling, tracks: tracks)
     }
 
+    /// What is trained is what is judged: every guideline prompt with GBA's own sampling, and the plain prompt besides.
     private func judgement(_ name: String) throws -> StagePlan {
         let tracks = try config.specialties.map { specialty in
             let records = data.validation.records(of: specialty).prefix(config.eval.judgeQuestions)
             return TrackPlan(
                 specialty: specialty, adapter: .specialty,
-                steps: [StepPlan(questions: try records.map { try evalQuestion($0, paths: config.eval.judgePaths) })])
+                steps: [
+                    StepPlan(
+                        questions: try records.map {
+                            try evalQuestion($0, everyGuideline: true, paths: config.eval.judgePaths)
+                        })
+                ])
         }
-        return StagePlan(name: name, kind: .evaluate, sampling: evalSampling, tracks: tracks)
+        return StagePlan(name: name, kind: .evaluate, sampling: policySampling, tracks: tracks)
     }
 
-    private func evalQuestion(_ record: QuestionRecord, paths: Int) throws -> QuestionPlan {
-        let guidelines: [Guideline] = config.eval.prompts == .all ? config.prompt.guidelines : []
+    private func evalQuestion(_ record: QuestionRecord, everyGuideline: Bool, paths: Int) throws -> QuestionPlan {
+        let guidelines: [Guideline] = everyGuideline ? config.prompt.guidelines : []
         let plain = try prompts.suffixIds(guideline: nil)
         return QuestionPlan(
             id: record.id, prefixIds: try prompts.prefixIds(question: record.question, options: record.options),
             suffixIds: [plain] + (try guidelines.map { try prompts.suffixIds(guideline: $0.text) }),
-            promptNames: ["plain"] + guidelines.map(\.name.text), plainSuffixIds: plain, pathsPerPrompt: paths,
+            promptNames: [RunReport.plainPrompt] + guidelines.map(\.name.text), plainSuffixIds: plain,
+            pathsPerPrompt: paths,
             reward: RewardTask(
                 answerIndex: record.answerIndex, options: record.options, formatBonus: config.gba.formatBonus,
                 probeChoices: true))
@@ -122,14 +134,17 @@ struct PlanBuilder {
 
     // MARK: GBA
 
-    private func reinforcement() throws -> StagePlan {
-        let sampling = SamplingSettings(
+    private var policySampling: SamplingSettings {
+        SamplingSettings(
             temperature: config.gba.sampling.temperature, topK: config.gba.sampling.topK,
             topP: config.gba.sampling.topP, maxTokens: config.gba.sampling.maxTokens)
+    }
+
+    private func reinforcement() throws -> StagePlan {
         let tracks = try config.specialties.map { specialty in
             TrackPlan(specialty: specialty, adapter: .specialty, steps: try policySteps(specialty))
         }
-        return StagePlan(name: "gba", kind: .reinforce, sampling: sampling, tracks: tracks)
+        return StagePlan(name: "gba", kind: .reinforce, sampling: policySampling, tracks: tracks)
     }
 
     private func policySteps(_ specialty: Name) throws -> [StepPlan] {

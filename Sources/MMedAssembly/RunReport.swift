@@ -9,6 +9,9 @@ struct RunReport {
     let config: RunConfig
     let data: RunData
 
+    /// The name, in a question's plan and its paths, of the prompt without a guideline.
+    static let plainPrompt = "plain"
+
     /// The text of report.txt.
     func text(of state: RunState) throws -> String {
         let table = ResultTable { successes, trials in
@@ -76,31 +79,46 @@ struct RunReport {
         return records.isEmpty ? 0 : correct / Double(records.count)
     }
 
-    /// Mean reward of each validation question before and after, paired by question.
+    /// Mean reward of each validation question before and after, paired by question; the prompts that GBA trains and the
+    /// plain one are judged apart.
     private func paired(_ evaluations: [EvaluationRecord]) -> [PairedResult] {
-        config.specialties.compactMap { specialty in
+        config.specialties.flatMap { specialty -> [PairedResult] in
             guard let before = evaluations.first(where: { $0.stage == "judge-before" && $0.specialty == specialty }),
                 let after = evaluations.first(where: { $0.stage == "judge-after" && $0.specialty == specialty })
-            else { return nil }
-            let (first, second) = (RunReport.meanRewards(before), RunReport.meanRewards(after))
-            let shared = first.filter { pair in second.contains { $0.question == pair.question } }
-            let later = shared.compactMap { pair in second.first { $0.question == pair.question }?.reward }
-            guard shared.count > 1,
-                let difference = try? pairedDifference(
-                    before: shared.map(\.reward), after: later, seed: config.seed)
-            else { return nil }
-            return PairedResult(
-                specialty: specialty, before: shared.reduce(0) { $0 + $1.reward } / Double(shared.count),
-                after: later.reduce(0, +) / Double(later.count), difference: difference.mean,
-                interval: MMedTelemetry.Interval(
-                    low: difference.bootstrapInterval.low, high: difference.bootstrapInterval.high),
-                pairs: shared.count)
+            else { return [] }
+            return [
+                paired(specialty, "guidelines", before, after) { $0 != RunReport.plainPrompt },
+                paired(specialty, RunReport.plainPrompt, before, after) { $0 == RunReport.plainPrompt },
+            ].compactMap { $0 }
         }
     }
 
-    private static func meanRewards(_ record: EvaluationRecord) -> [(question: String, reward: Double)] {
+    private func paired(
+        _ specialty: Name, _ prompts: String, _ before: EvaluationRecord, _ after: EvaluationRecord,
+        of isMeant: (String) -> Bool
+    ) -> PairedResult? {
+        let first = RunReport.meanRewards(before.paths.filter { isMeant($0.prompt) })
+        let second = RunReport.meanRewards(after.paths.filter { isMeant($0.prompt) })
+        let shared = first.filter { pair in second.contains { $0.question == pair.question } }
+        let later = shared.compactMap { pair in second.first { $0.question == pair.question }?.reward }
+        guard !shared.isEmpty,
+            let difference = try? pairedDifference(
+                before: shared.map(\.reward), after: later, seed: config.seed)
+        else { return nil }
+        // Resampling equal differences gives an interval of width 0, a certainty that nobody has.
+        let differences = zip(later, shared).map { $0 - $1.reward }
+        let isEqual = (differences.max() ?? 0) - (differences.min() ?? 0) < 1e-12
+        let reach = difference.bootstrapInterval
+        return PairedResult(
+            specialty: specialty, prompts: prompts, before: shared.reduce(0) { $0 + $1.reward } / Double(shared.count),
+            after: later.reduce(0, +) / Double(later.count), difference: difference.mean,
+            interval: isEqual ? nil : MMedTelemetry.Interval(low: reach.low, high: reach.high), pairs: shared.count)
+    }
+
+    /// A question's paths are no trials of their own: what is compared is their mean.
+    private static func meanRewards(_ paths: [EvaluatedPath]) -> [(question: String, reward: Double)] {
         var sums: [(question: String, reward: Double, count: Int)] = []
-        for path in record.paths {
+        for path in paths {
             if let last = sums.last, last.question == path.question {
                 sums[sums.count - 1].reward += path.reward
                 sums[sums.count - 1].count += 1

@@ -21,6 +21,9 @@ extension Check {
                 "a gradient chunk holds no whole fp32 numbers")
             try statistics(chunk.statistics)
         case .updateApplied(let adapter): try reference(adapter, "adapter")
+        case .canary(let canary):
+            if let adapter = canary.adapter { try reference(adapter, "adapter") }
+            try require(canary.logprob.isFinite, "logprob: \(canary.logprob) is not finite")
         case .blobRequest(_, let offset): try range(offset, 0...(Limits.blobBytes - 1), "offset")
         case .beat(let beat): try range(beat.leases.count, 0...Limits.leasesPerBeat, "leases")
         case .leaseFailed, .goodbye: return
@@ -34,6 +37,8 @@ extension Check {
             try range(welcome.adapters.count, 0...Limits.adapters, "adapters")
             for adapter in welcome.adapters { try self.adapter(adapter) }
             try require(Set(welcome.adapters.map(\.name)).count == welcome.adapters.count, "adapters: a name twice")
+            try range(welcome.canaryIds.count, 0...Limits.canaryTokens, "canaryIds")
+            try tokens(welcome.canaryIds, "canaryIds")
         case .rollout(let lease): try rollout(lease)
         case .gradient(let lease): try gradient(lease)
         case .trajectoriesRecorded(_, let slots):

@@ -28,6 +28,11 @@ extension WireReader {
         case .updateApplied:
             let read = try unpack(payload, mmed__update_applied__unpack).pointee
             return .updateApplied(try Field.reference(read.adapter, "adapter"))
+        case .canary:
+            let read = try unpack(payload, mmed__canary__unpack).pointee
+            return .canary(
+                CanaryReport(
+                    adapter: try Field.optionalReference(read.adapter, "adapter"), logprob: read.logprob))
         case .blobRequest:
             let read = try unpack(payload, mmed__blob_request__unpack).pointee
             return .blobRequest(
@@ -119,7 +124,8 @@ extension WireReader {
         }
         return Welcome(
             run: try Field.name(read.run, "run"), seed: read.seed,
-            beatMilliseconds: try Field.count(read.beat_milliseconds, "beatMilliseconds"), adapters: adapters)
+            beatMilliseconds: try Field.count(read.beat_milliseconds, "beatMilliseconds"), adapters: adapters,
+            canaryIds: try Field.words(read.canary_ids, "canaryIds"))
     }
 
     private func rollout(_ read: Mmed__Rollout) throws(CodecError) -> RolloutLease {

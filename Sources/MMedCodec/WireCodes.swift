@@ -86,7 +86,7 @@ extension KLEstimator: WireCoded {
 /// Message types from a worker: byte 6 of a frame.
 enum WorkerType: UInt8 {
     case hello = 1
-    case ready, trajectories, gradientChunk, leaseFailed, updateApplied, blobRequest, beat, goodbye
+    case ready, trajectories, gradientChunk, leaseFailed, updateApplied, blobRequest, beat, goodbye, canary
 }
 
 /// Message types from the coordinator: byte 6 of a frame.

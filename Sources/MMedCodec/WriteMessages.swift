@@ -28,6 +28,11 @@ extension WireWriter {
             let made = try make(mmed__update_applied__init)
             made.pointee.adapter = try reference(adapter)
             return (.updateApplied, asMessage(made))
+        case .canary(let canary):
+            let made = try make(mmed__canary__init)
+            made.pointee.adapter = try reference(canary.adapter)
+            made.pointee.logprob = canary.logprob
+            return (.canary, asMessage(made))
         case .blobRequest(let digest, let offset):
             let made = try make(mmed__blob_request__init)
             made.pointee.digest = try self.digest(digest)
@@ -126,6 +131,7 @@ extension WireWriter {
         var written: [Pointer<Mmed__AdapterDescription>] = []
         for adapter in welcome.adapters { written.append(try self.adapter(adapter)) }
         (made.pointee.adapters, made.pointee.n_adapters) = try list(written)
+        made.pointee.canary_ids = try words(welcome.canaryIds)
         return made
     }
 

@@ -38,10 +38,20 @@ public struct Dataset: Equatable, Sendable {
         path: String, specialties: [Name], allowImages: Bool = false, foreign: ForeignSpecialty = .refuse,
         limits: DatasetLimits = DatasetLimits()
     ) throws -> Dataset {
+        try decode(
+            read(path, limits: limits), path: path, specialties: specialties, allowImages: allowImages,
+            foreign: foreign, limits: limits)
+    }
+
+    /// As `load`, from the file's bytes.
+    static func decode(
+        _ data: Data, path: String, specialties: [Name], allowImages: Bool, foreign: ForeignSpecialty,
+        limits: DatasetLimits
+    ) throws -> Dataset {
         var records: [QuestionRecord] = []
         var lineOfID: [String: Int] = [:]
         let asked = Set(specialties)
-        try forEachLine(of: read(path, limits: limits), path: path, limits: limits) { line, bytes in
+        try forEachLine(of: data, path: path, limits: limits) { line, bytes in
             let record = try line.record(from: bytes, allowImages: allowImages)
             if let first = lineOfID.updateValue(line.number, forKey: record.id) {
                 throw line.error(

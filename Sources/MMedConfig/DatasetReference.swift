@@ -10,10 +10,16 @@ public struct ReferenceAnswers: Equatable, Sendable {
     ///
     /// - Throws: `MMedError` of kind badData when the file is missing or lacks `testAnswers`.
     public static func load(path: String) throws -> ReferenceAnswers {
-        let mend = "rebuild it with configs/quickstart/build.py or remove `data.reference`"
         guard let data = try? Data(contentsOf: URL(fileURLWithPath: path)), data.count <= 1 << 26 else {
             throw MMedError(.badData, at: path, "cannot read the reference file", mend: mend)
         }
+        return try decode(data, path: path)
+    }
+
+    private static let mend = "rebuild it with configs/quickstart/build.py or remove `data.reference`"
+
+    /// As `load`, from the file's bytes.
+    static func decode(_ data: Data, path: String) throws -> ReferenceAnswers {
         guard let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any],
             let answers = object["testAnswers"] as? [String: String]
         else {

@@ -61,6 +61,11 @@ enum ConfigFile {
         guard let data = FileManager.default.contents(atPath: path) else {
             throw MMedError(.badConfig, at: path, "the file cannot be read", mend: "make it readable")
         }
+        return try tree(of: data, path: path)
+    }
+
+    /// As `read`, from the file's bytes.
+    static func tree(of data: Data, path: String) throws(MMedError) -> ConfigNode {
         guard data.count <= byteCountMax else {
             throw MMedError(
                 .badConfig, at: path, "the file has \(data.count) bytes, expected at most \(byteCountMax)",

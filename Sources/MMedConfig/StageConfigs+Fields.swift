@@ -25,6 +25,10 @@ extension DSAConfig: ConfigSection {
             ConfigField(
                 "answerWeight", \.answerWeight, .number(1, 1000),
                 "Weight of the answer's letter in the loss, where every other token weighs 1."),
+            ConfigField(
+                "contrast", \.contrast, .flag,
+                "Also train, for every trace, the letter that would follow if the options changed places in it (the trace itself "
+                    + "is not trained then), and turn the options by one place in each epoch."),
             ConfigField("learningRate", \.learningRate, .number(0, 1, above: true), "Peak learning rate."),
             ConfigField("schedule", \.schedule, .section, ""),
         ]
@@ -105,15 +109,19 @@ extension EvalConfig: ConfigSection {
             ConfigField(
                 "questionsPerSpecialty", \.questionsPerSpecialty, .integer(1...1_000_000),
                 "Test questions of each specialty; fewer where the file holds fewer."),
-            ConfigField("prompts", \.prompts, .choice, "Only the plain prompt, or every guideline prompt too."),
+            ConfigField(
+                "prompts", \.prompts, .choice,
+                "Only the plain prompt, or every guideline prompt too; the judgement of GBA always asks all."),
             ConfigField("paths", \.paths, .integer(1...1024), "Paths of each prompt."),
             ConfigField("temperature", \.temperature, .number(0, 10), "0 is greedy."),
             ConfigField("maxTokens", \.maxTokens, .integer(1...32_768), "Tokens of an answer at most."),
             ConfigField(
                 "judgeQuestions", \.judgeQuestions, .integer(0...1_000_000),
-                "Validation questions of each specialty asked before and after GBA; 0 leaves the judgement out."),
+                "Validation questions of each specialty asked before and after GBA, under every guideline prompt and the plain "
+                    + "one, with `gba.sampling`; 0 leaves the judgement out."),
             ConfigField(
-                "judgePaths", \.judgePaths, .integer(1...1024), "Paths of each guideline prompt in the judgement."),
+                "judgePaths", \.judgePaths, .integer(1...1024),
+                "Paths of each of those prompts in the judgement."),
         ]
     }
 }

@@ -40,6 +40,9 @@ public struct DSAConfig: Equatable, Sendable {
     public var examplesPerStep = 16
     /// Weight of the answer's letter in the loss, where every other token weighs 1.
     public var answerWeight = 10.0
+    /// Also train, for every trace, the letter that would follow if the options changed places in it, and ask the options in
+    /// another order in each epoch.
+    public var contrast = true
     /// Peak learning rate.
     public var learningRate = 2e-3
     /// Its course.
@@ -169,9 +172,10 @@ public struct EvalConfig: Equatable, Sendable {
     public var temperature = 0.0
     /// Tokens of an answer at most.
     public var maxTokens = 96
-    /// Validation questions of each specialty asked before and after GBA for a paired judgement; 0 leaves it out.
+    /// Validation questions of each specialty asked before and after GBA for a paired judgement, under every guideline prompt
+    /// and the plain one with GBA's sampling; 0 leaves it out.
     public var judgeQuestions = 0
-    /// Paths of each guideline prompt in that judgement.
+    /// Paths of each prompt in that judgement.
     public var judgePaths = 1
 
     /// The defaults.

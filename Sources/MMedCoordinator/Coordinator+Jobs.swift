@@ -2,16 +2,27 @@ import MMedCore
 import MMedProtocol
 import MMedScheduling
 
-// Work outside of the actor, which reports back with an event.
+// Work outside of the actor, which reports back to the desk.
 extension Coordinator {
-    func apply(_ order: UpdateOrder) {
-        guard let parts = gradients.gradients(of: order.shards) else {
-            preconditionFailure("the core ordered an update before all of its shards were here")
+    func append(_ records: [JournalRecord]) {
+        let journal = ports.journal
+        jobs.yield { [weak self] in
+            do {
+                try await journal.append(records)
+                await self?.written()
+            } catch {
+                await self?.failed(error)
+            }
         }
+    }
+
+    private func written() { perform(desk.written(at: now())) }
+
+    func apply(_ order: UpdateOrder, _ gradients: [[UInt8]]) {
         let optimizer = ports.optimizer
         jobs.yield { [weak self] in
             do {
-                let applied = try await optimizer.apply(order, gradients: parts)
+                let applied = try await optimizer.apply(order, gradients: gradients)
                 await self?.finished(order, applied)
             } catch let error as NonFiniteUpdate {
                 await self?.refused(order, error.description)
@@ -22,28 +33,26 @@ extension Coordinator {
     }
 
     private func finished(_ order: UpdateOrder, _ applied: AppliedUpdate) {
-        recentGradients.append((applied.result.gradientDigest, applied.gradient))
-        // A learner pulls a gradient right after the announcement; one that is slower pulls the whole state instead.
-        let kept = 2 * max(1, core.plan.adapters.count)
-        if recentGradients.count > kept { recentGradients.removeFirst(recentGradients.count - kept) }
-        feed(.updateCommitted(order, applied.result))
+        perform(desk.finished(order, applied, at: now()))
     }
 
-    private func refused(_ order: UpdateOrder, _ reason: String) { feed(.updateRefused(order, reason: reason)) }
+    private func refused(_ order: UpdateOrder, _ reason: String) {
+        perform(desk.refused(order, reason: reason, at: now()))
+    }
 
-    func failed(_ error: any Error) { failure = error }
+    private func failed(_ error: any Error) { if failure == nil { failure = error } }
 
     func merge(_ order: MergeOrder) {
         let port = ports.merge
         jobs.yield { [weak self] in
             do {
                 let merged = try await port.merge(order)
-                await self?.feedMerged(merged)
+                await self?.merged(merged)
             } catch {
                 await self?.failed(error)
             }
         }
     }
 
-    private func feedMerged(_ reference: AdapterReference) { feed(.merged(reference)) }
+    private func merged(_ reference: AdapterReference) { perform(desk.merged(reference, at: now())) }
 }

@@ -2,13 +2,14 @@ import Glibc
 import MMedCore
 
 /// A file read through a read-only memory map. It must not be shortened while it is open: the system ends a process that touches pages past the end.
-/// Proof of `@unchecked Sendable`: every stored property is a `let`, and once `init` returns the mapped pages are only read, until deinit unmaps them.
+/// Proof of `@unchecked Sendable`: every stored property is a `let`, and once `init` returns the bytes are only read, until deinit gives them back.
 public final class MappedFile: @unchecked Sendable {
     /// The path it was opened by.
     public let path: String
     /// Length in bytes.
     public let count: Int
     private let base: UnsafeRawPointer?
+    private let isMapped: Bool
 
     /// Maps a regular file; throws `badData` when there is none or it cannot be read.
     public init(path: String) throws {
@@ -24,6 +25,7 @@ public final class MappedFile: @unchecked Sendable {
         }
         self.path = path
         self.count = Int(status.st_size)
+        isMapped = true
         guard count > 0 else {
             base = nil
             return
@@ -34,23 +36,25 @@ public final class MappedFile: @unchecked Sendable {
         base = UnsafeRawPointer(mapped)
     }
 
-    /// The same over a private copy of bytes, for content that is not on the disk; `path` names it in errors.
-    init(copying bytes: [UInt8], path: String) throws {
+    /// The same over a private copy of bytes, for content that is not on the disk; `path` names it in errors. The copy is a
+    /// block of exactly that size, so that AddressSanitizer sees the first byte that is read past its end.
+    init(copying bytes: [UInt8], path: String) {
         self.path = path
         count = bytes.count
+        isMapped = false
         guard count > 0 else {
             base = nil
             return
         }
-        guard let mapped = mmap(nil, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-            mapped != MAP_FAILED
-        else { throw MMedError(.tryAgain, at: path, "no memory for \(count) bytes (\(systemMessage()))") }
-        bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: mapped, count: $0.count).copyMemory(from: $0) }
-        base = UnsafeRawPointer(mapped)
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 1)
+        copy.copyBytes(from: bytes)
+        base = UnsafeRawPointer(copy.baseAddress)
     }
 
     deinit {
-        if let base { munmap(UnsafeMutableRawPointer(mutating: base), count) }
+        guard let base else { return }
+        let block = UnsafeMutableRawPointer(mutating: base)
+        if isMapped { munmap(block, count) } else { block.deallocate() }
     }
 
     /// A copy of so many bytes from `offset` on; throws `badData` when they are not all inside the file.

@@ -78,6 +78,10 @@ public enum Limits {
     public static let index: Int32 = 1 << 30
     /// A version of an adapter lies below this.
     public static let version = 1 << 31
+    /// Tokens of the canary prompt: enough to tell weights apart, few enough to cost nothing beside a step.
+    public static let canaryTokens = 24
+    /// Two workers' canaries of one version may differ by so much: another processor rounds otherwise, other weights do not.
+    public static let canaryDifference = 0.01
     /// A log-prob may exceed 0 by so much through rounding.
     public static let logprobExcess: Float = 0.01
 

@@ -5,7 +5,7 @@ public enum WireVersion {
     /// Changes when an old peer would misread a message.
     public static let major: UInt8 = 1
     /// Changes when fields are added.
-    public static let minor: UInt8 = 0
+    public static let minor: UInt8 = 1
 }
 
 /// What a worker does.
@@ -65,13 +65,18 @@ public struct Welcome: Hashable, Sendable {
     public var beatMilliseconds: Int
     /// Adapters of the run and their settings; all work refers to them by name.
     public var adapters: [AdapterDescription]
+    /// Tokens of the canary prompt, which the worker scores with each adapter that it loads; empty asks for none.
+    public var canaryIds: [Int32]
 
     /// What a worker needs before its first lease.
-    public init(run: Name, seed: UInt64, beatMilliseconds: Int, adapters: [AdapterDescription]) {
+    public init(
+        run: Name, seed: UInt64, beatMilliseconds: Int, adapters: [AdapterDescription], canaryIds: [Int32] = []
+    ) {
         self.run = run
         self.seed = seed
         self.beatMilliseconds = beatMilliseconds
         self.adapters = adapters
+        self.canaryIds = canaryIds
     }
 }
 
@@ -122,6 +127,20 @@ public struct Beat: Hashable, Sendable {
     }
 }
 
+/// What the canary prompt scores with a version that a worker has loaded.
+public struct CanaryReport: Hashable, Sendable {
+    /// The version; nil is the bare base model.
+    public var adapter: AdapterReference?
+    /// Sum of the natural log-probs of all tokens but the first two, at temperature 1.
+    public var logprob: Double
+
+    /// A report.
+    public init(adapter: AdapterReference?, logprob: Double) {
+        self.adapter = adapter
+        self.logprob = logprob
+    }
+}
+
 /// From a worker to the coordinator.
 public enum WorkerMessage: Hashable, Sendable {
     /// First message of a connection.
@@ -136,6 +155,8 @@ public enum WorkerMessage: Hashable, Sendable {
     case leaseFailed(LeaseID, reason: String)
     /// The replica reached this version.
     case updateApplied(AdapterReference)
+    /// The canary's log-prob under what the engine has just loaded: the proof that it computes with it.
+    case canary(CanaryReport)
     /// Send me bytes of a blob.
     case blobRequest(Digest, offset: Int)
     /// A sign of life.

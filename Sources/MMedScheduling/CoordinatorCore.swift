@@ -34,6 +34,8 @@ public struct CoordinatorCore: Sendable {
     /// Since when a needed role has no worker.
     var missingSince: [Need: Tick] = [:]
     var actions: [Action] = []
+    /// What workers' canaries scored with each version, oldest version first.
+    var canaries: [CanaryLedger] = []
     /// What the journal knows beyond the checkpoint.
     var openWork: OpenWork
 
@@ -101,6 +103,7 @@ public struct CoordinatorCore: Sendable {
             takeGradient(shard, statistics, of: lease, from: name)
         case .leaseFailed(let name, let lease, let reason): giveBack(lease, from: name, reason: reason)
         case .replica(let name, let reference): checkReplica(name, reference)
+        case .canary(let name, let report): take(report, from: name)
         case .updateCommitted(let order, let result): commit(order, result)
         case .updateRefused(let order, let reason): skipUpdate(order, reason: reason)
         case .merged(let reference): takeMerged(reference)

@@ -34,6 +34,8 @@ public enum Event: Sendable {
     case leaseFailed(Name, LeaseID, reason: String)
     /// A replica reached a version.
     case replica(Name, AdapterReference)
+    /// What the canary scores with a version that a worker has loaded.
+    case canary(Name, CanaryReport)
     /// The reference copy has applied an update and it is on disk.
     case updateCommitted(UpdateOrder, UpdateResult)
     /// The summed gradient or the new weights were not finite: nothing changed.

@@ -168,6 +168,19 @@ public struct RunPlan: Hashable, Sendable {
     /// Leases, retries, limits.
     public var settings: SchedulingSettings
 
+    /// The end of the first prompt of the run, which every worker scores with each adapter that it loads.
+    public var canaryIds: [Int32] {
+        for step in stages.lazy.flatMap(\.tracks).flatMap(\.steps) {
+            if let question = step.questions.first {
+                return (question.prefixIds + (question.suffixIds.first ?? [])).suffix(Limits.canaryTokens)
+            }
+            if let tree = step.examples.first?.tree {
+                return (tree.prefixIds + (tree.suffixIds.first ?? [])).suffix(Limits.canaryTokens)
+            }
+        }
+        return []
+    }
+
     /// A plan.
     public init(
         run: Name, seed: UInt64, adapters: [AdapterDescription], advantages: AdvantageSettings, loss: LossSettings,

@@ -55,16 +55,20 @@ public struct ResultTable: Sendable {
     }
 
     private func pairedBlock(_ paired: [PairedResult]) -> String {
-        var rows = [["specialty", "questions", "before", "after", "difference [95 %]"]]
+        var rows = [["specialty", "prompts", "questions", "before", "after", "difference [95 %]"]]
         for pair in paired {
-            let ends = "[\(signed(pair.interval.low)), \(signed(pair.interval.high))]"
+            let ends = pair.interval.map { "[\(signed($0.low)), \(signed($0.high))]" } ?? "all equal"
             rows.append([
-                pair.specialty.text, String(pair.pairs), fixed(pair.before, 3), fixed(pair.after, 3),
+                pair.specialty.text, pair.prompts, String(pair.pairs), fixed(pair.before, 3), fixed(pair.after, 3),
                 "\(signed(pair.difference)) \(ends)",
             ])
         }
-        return "Mean reward of the same validation questions before and after GBA.\n"
-            + ResultTable.aligned(rows, leftColumns: 1)
+        return """
+            Mean reward of the same validation questions before and after GBA, by its own sampling, under every guideline prompt
+            and under the plain one. Intervals are over questions (each counts by the mean of its paths); where all differences
+            are equal there is none.
+
+            """ + ResultTable.aligned(rows, leftColumns: 2)
     }
 
     private func percent(_ part: Int, _ whole: Int) -> String {

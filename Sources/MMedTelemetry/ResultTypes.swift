@@ -72,26 +72,30 @@ public struct ReferenceResult: Equatable, Sendable {
     }
 }
 
-/// Rewards of the same validation questions before and after GBA.
+/// Rewards of the same validation questions under the same prompts before and after GBA.
 public struct PairedResult: Equatable, Sendable {
     /// Whose questions.
     public var specialty: Name
+    /// `guidelines`, or `plain`.
+    public var prompts: String
     /// Mean reward before.
     public var before: Double
     /// Mean reward after.
     public var after: Double
     /// Mean of the paired differences.
     public var difference: Double
-    /// Its 95 % interval.
-    public var interval: Interval
-    /// Pairs.
+    /// Its 95 % interval; nil when all differences are equal, which leaves nothing to estimate it by.
+    public var interval: Interval?
+    /// Pairs, one a question.
     public var pairs: Int
 
     /// One paired comparison.
     public init(
-        specialty: Name, before: Double, after: Double, difference: Double, interval: Interval, pairs: Int
+        specialty: Name, prompts: String, before: Double, after: Double, difference: Double, interval: Interval?,
+        pairs: Int
     ) {
         self.specialty = specialty
+        self.prompts = prompts
         self.before = before
         self.after = after
         self.difference = difference

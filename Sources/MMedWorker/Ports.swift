@@ -26,6 +26,8 @@ public protocol WorkerEngine: Sendable {
     func holds(_ adapter: AdapterReference) -> Bool
     /// Takes a version's content bytes. Throws `badData` when they are not those of an adapter of this model.
     func load(_ adapter: AdapterReference, content: [UInt8]) throws
+    /// Sum of the log-probs of these tokens but the first two, under a version that it holds; nil is the base model.
+    func canary(_ ids: [Int32], adapter: AdapterReference?) async throws -> Double
     /// Samples every slot; each path is handed over as it finishes.
     func sample(
         _ lease: RolloutLease, seed: UInt64, isCancelled: @escaping @Sendable () -> Bool,

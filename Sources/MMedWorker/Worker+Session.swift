@@ -70,6 +70,7 @@ extension Worker {
             return
         }
         log.line("\(self.welcome == nil ? "joined" : "rejoined") run \(welcome.run)")
+        if self.welcome == nil { assignments.yield(.canary) }
         self.welcome = welcome
         standing = .resending
         for lease in unrecorded.keys.sorted() {

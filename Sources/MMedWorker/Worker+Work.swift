@@ -13,6 +13,18 @@ extension Worker {
             do { try await follow(update) } catch {
                 if !isOver { log.line("an update could not be followed: \(error)") }
             }
+        case .canary: await sing(nil)
+        }
+    }
+
+    /// Tells what the canary scores with what the engine has just loaded.
+    private func sing(_ adapter: AdapterReference?) async {
+        guard let ids = welcome?.canaryIds, ids.count > 2 else { return }
+        do {
+            let logprob = try await engine.canary(ids, adapter: adapter)
+            await say(.canary(CanaryReport(adapter: adapter, logprob: logprob)))
+        } catch {
+            if !isOver { log.line("the canary could not be scored: \(error)") }
         }
     }
 
@@ -44,6 +56,7 @@ extension Worker {
         guard let adapter, !engine.holds(adapter) else { return }
         phase = .loading
         try engine.load(adapter, content: try await pull(adapter.digest))
+        await sing(adapter)
     }
 
     /// The bytes of a blob, their digest checked.
@@ -129,6 +142,7 @@ extension Worker {
             }
         }
         try engine.load(update.result, content: try await pull(update.result.digest))
+        await sing(update.result)
         try engine.loadMoments(update.result, content: try await pull(update.momentsDigest))
         await say(.updateApplied(update.result))
     }

@@ -27,6 +27,8 @@ public actor Worker {
         case rollout(RolloutLease)
         case gradient(GradientLease)
         case update(UpdateAnnouncement)
+        /// Score the canary with the bare base model.
+        case canary
     }
 
     enum Ending {

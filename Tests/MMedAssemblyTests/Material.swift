@@ -65,9 +65,11 @@ struct Material {
         var text = ""
         for specialty in ["adult-medicine", "pediatrics"] {
             for index in 0..<count {
+                let end = index % 2 == 0 ? "ill" : "well"
                 let traces =
                     split == "train"
-                    ? #", "reasoning": {"intuitive": "seen \#(index)", "analytical": "one, then \#(index)"}"# : ""
+                    ? #", "reasoning": {"intuitive": "seen \#(index): \#(end)", "analytical": "one, then \#(index), so \#(end)"}"#
+                    : ""
                 text +=
                     #"{"id": "\#(specialty)-\#(split)-\#(index)", "specialty": "\#(specialty)", "question": "#
                     + #""Value \#(index)?", "options": ["ill", "well"], "answer": "\#(index % 2 == 0 ? "A" : "B")", "#

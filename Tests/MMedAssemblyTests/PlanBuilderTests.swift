@@ -62,7 +62,7 @@ import Testing
     }
 
     @Test func everyEpochIsARoundOfTheExamples() throws {
-        let material = try Material()
+        let material = try Material(["dsa.contrast=false"])
         let prompts = try material.prompts
         let dsa = try stage("dsa", of: material.plan())
         #expect(dsa.tracks.map(\.specialty.text) == ["adult-medicine", "pediatrics"])
@@ -80,7 +80,7 @@ import Testing
     }
 
     @Test func everyExampleHasAGuidelinePathAndAPlainOne() throws {
-        let material = try Material(["dsa.answerWeight=1"])
+        let material = try Material(["dsa.answerWeight=1", "dsa.contrast=false"])
         let prompts = try material.prompts
         let guided = try material.config.prompt.guidelines.map { try prompts.suffixIds(guideline: $0.text) }
         let plain = try prompts.suffixIds(guideline: nil)
@@ -102,8 +102,8 @@ import Testing
 
     @Test func theAnswersLetterStandsOnceMoreAsALeaf() throws {
         let idsAfterLetter = try Material().prompts.idsAfterLetter
-        let light = try stage("dsa", of: Material(["dsa.answerWeight=1"]).plan())
-        let heavy = try stage("dsa", of: Material(["dsa.answerWeight=5"]).plan())
+        let light = try stage("dsa", of: Material(["dsa.answerWeight=1", "dsa.contrast=false"]).plan())
+        let heavy = try stage("dsa", of: Material(["dsa.answerWeight=5", "dsa.contrast=false"]).plan())
         let pairs = zip(light.tracks.flatMap(\.steps), heavy.tracks.flatMap(\.steps))
         for (lightStep, heavyStep) in pairs {
             let tokens = lightStep.examples.flatMap(\.tree.paths).reduce(0) { $0 + $1.completionIds.count }
@@ -205,7 +205,7 @@ import Testing
 
     @Test func evaluationsAskThePlainPromptAndAlsoEveryGuideline() throws {
         for (prompts, names) in [("plain", ["plain"]), ("all", ["plain", "intuitive", "analytical"])] {
-            let plan = try Material(["eval.prompts=\(prompts)", "eval.paths=3", "eval.judgePaths=2"]).plan()
+            let plan = try Material(["eval.prompts=\(prompts)", "eval.paths=3"]).plan()
             for track in try stage("eval-dsa", of: plan).tracks {
                 #expect(track.adapter == .specialty && track.steps.count == 1)
                 #expect(track.steps[0].questions.count == 4)
@@ -217,9 +217,36 @@ import Testing
             }
             #expect(try stage("eval-base", of: plan).tracks.allSatisfy { $0.adapter == .base })
             #expect(try stage("eval-merged", of: plan).tracks.allSatisfy { $0.adapter == .merged })
-            let judge = try stage("judge-before", of: plan).tracks.flatMap(\.steps).flatMap(\.questions)
-            #expect(judge.count == 4 && judge.allSatisfy { $0.pathsPerPrompt == 2 && $0.id.contains("-validation-") })
         }
+    }
+
+    /// Whatever the evaluations ask: what GBA trains is what is judged.
+    @Test(arguments: ["plain", "all"])
+    func theJudgementAsksEveryGuidelineAndThePlainPromptAsGBASamples(prompts: String) throws {
+        let plan = try Material([
+            "eval.prompts=\(prompts)", "eval.judgePaths=2", "eval.temperature=0", "gba.sampling.temperature=0.9",
+            "gba.sampling.topP=0.95", "gba.sampling.topK=40", "gba.sampling.maxTokens=17",
+        ]).plan()
+        let gba = try stage("gba", of: plan)
+        let before = try stage("judge-before", of: plan)
+        #expect(before.sampling == SamplingSettings(temperature: 0.9, topK: 40, topP: 0.95, maxTokens: 17))
+        #expect(before.sampling == gba.sampling)
+        #expect(try stage("judge-after", of: plan).tracks == before.tracks)
+        #expect(try stage("judge-after", of: plan).sampling == before.sampling)
+        for (track, trained) in zip(before.tracks, gba.tracks) {
+            #expect(track.specialty == trained.specialty && track.adapter == .specialty)
+            let questions = track.steps.flatMap(\.questions)
+            #expect(questions.count == 2)
+            for question in questions {
+                #expect(question.promptNames == ["plain", "intuitive", "analytical"])
+                let asked = try #require(trained.steps.first?.questions.first)
+                #expect(question.suffixIds == [asked.plainSuffixIds] + asked.suffixIds)
+                #expect(question.pathsPerPrompt == 2 && question.id.contains("-validation-"))
+                #expect(question.reward.formatBonus == asked.reward.formatBonus)
+            }
+        }
+        let paths = try #require(TokenBudget(plan).stages.first { $0.name == "judge-before" }).paths
+        #expect(paths == 2 * 2 * 3 * 2, "specialties x questions x prompts x paths")
     }
 
     @Test func whatDoesNotFitTheContextIsRefused() throws {
@@ -256,25 +283,5 @@ import Testing
     @Test func recordsWithoutReasoningCannotBeSupervised() throws {
         let material = try Material(["prompt.guidelines=[{name: bayesian, text: Even odds.}]"])
         expectError(.badData, "train.jsonl:", "guideline") { _ = try material.plan() }
-    }
-}
-
-@Suite struct QuestionDeckTests {
-    @Test(arguments: [1, 2, 3, 5, 7], [1, 2, 3, 4, 5, 6, 7])
-    func roundsAreFullAndStepsAreDistinct(wanted: Int, count: Int) {
-        guard wanted <= count else { return }
-        var deck = QuestionDeck(count: count) { round in
-            // Another rotation in each round.
-            (0..<count).map { ($0 * (round % 2 == 0 ? 1 : count - 1) + round) % count }
-        }
-        var asked = [Int](repeating: 0, count: count)
-        for _ in 0..<40 {
-            let step = deck.next(wanted)
-            #expect(step.count == wanted && Set(step).count == wanted)
-            for question in step { asked[question] += 1 }
-            let (least, most) = (asked.min() ?? 0, asked.max() ?? 0)
-            #expect(most - least <= 2, "\(asked)")
-        }
-        #expect((asked.max() ?? 0) - (asked.min() ?? 0) <= 1 || wanted * 40 % count != 0, "\(asked)")
     }
 }

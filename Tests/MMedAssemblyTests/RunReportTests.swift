@@ -82,13 +82,46 @@ import Testing
         #expect(rows.contains { $0.starts(with: ["adult-medicine", "gba", "intuitive", "2", "0.0"]) })
     }
 
+    private func judgement(_ stage: String, _ rewards: [(question: String, prompt: String, reward: Double)]) throws
+        -> EvaluationRecord
+    {
+        EvaluationRecord(
+            stage: stage, specialty: try name("pediatrics"),
+            paths: rewards.map { path($0.question, "ill", nil, choice: "ill", prompt: $0.prompt, reward: $0.reward) })
+    }
+
+    @Test func theJudgementKeepsGuidelinePromptsAndThePlainPromptApart() throws {
+        let material = try Material()
+        var state = RunState(heads: [])
+        // Both guideline prompts of a question are one pair, by their mean: 0.5, 0 before and 1, 0.5 after.
+        state.evaluations = [
+            try judgement(
+                "judge-before",
+                [
+                    ("a", "plain", 1), ("a", "intuitive", 0), ("a", "analytical", 1), ("b", "plain", 0),
+                    ("b", "intuitive", 0), ("b", "analytical", 0),
+                ]),
+            try judgement(
+                "judge-after",
+                [
+                    ("a", "plain", 0), ("a", "intuitive", 1), ("a", "analytical", 1), ("b", "plain", 0),
+                    ("b", "intuitive", 1), ("b", "analytical", 0),
+                ]),
+        ]
+        let text = try RunReport(config: material.config, data: material.data).text(of: state)
+        let rows = rows(text)
+        // Every question gained the same: an interval of width 0 would claim a certainty that nobody has.
+        let guided = ["pediatrics", "guidelines", "2", "0.250", "0.750", "+0.500", "all", "equal"]
+        #expect(rows.contains(guided), "\(text)")
+        let plain = ["pediatrics", "plain", "2", "0.500", "0.000", "-0.500", "[-1.000,", "+0.000]"]
+        #expect(rows.contains(plain), "\(text)")
+    }
+
     @Test func theJudgementPairsQuestions() throws {
         let material = try Material()
         var state = RunState(heads: [])
         func record(_ stage: String, _ rewards: [(String, Double)]) throws -> EvaluationRecord {
-            EvaluationRecord(
-                stage: stage, specialty: try name("pediatrics"),
-                paths: rewards.map { path($0.0, "ill", nil, choice: "ill", reward: $0.1) })
+            try judgement(stage, rewards.map { ($0.0, "plain", $0.1) })
         }
         state.evaluations = [
             try record("judge-before", [("a", 0), ("a", 1), ("b", 0), ("b", 0), ("c", 1), ("c", 1)]),
@@ -96,8 +129,8 @@ import Testing
         ]
         let text = try RunReport(config: material.config, data: material.data).text(of: state)
         // Means of a question: 0.5, 0, 1 before and 1, 0.5, 1 after; their difference is 1/3.
-        let row = rows(text).first { $0.starts(with: ["pediatrics", "3"]) }
-        #expect(row?[2...4] == ["0.500", "0.833", "+0.333"], "\(text)")
+        let row = rows(text).first { $0.starts(with: ["pediatrics", "plain", "3"]) }
+        #expect(row?[3...5] == ["0.500", "0.833", "+0.333"], "\(text)")
         #expect(text == (try RunReport(config: material.config, data: material.data).text(of: state)))
     }
 

@@ -21,6 +21,7 @@ extension Draw {
                     bytes: (0..<content).map { _ in byte() }, statistics: statistics())),
             .leaseFailed(lease(), reason: text()),
             .updateApplied(reference()),
+            .canary(CanaryReport(adapter: maybe { $0.reference() }, logprob: number(-200...0))),
             .blobRequest(digest(), offset: int(0...1_000_000)),
             .beat(
                 Beat(
@@ -36,7 +37,9 @@ extension Draw {
         let bytes = list(1...2000) { $0.bool() ? 0 : $0.byte() }
         return [
             .welcome(
-                Welcome(run: self.name(), seed: word(), beatMilliseconds: int(1...10_000), adapters: adapters())),
+                Welcome(
+                    run: self.name(), seed: word(), beatMilliseconds: int(1...10_000), adapters: adapters(),
+                    canaryIds: list(0...Limits.canaryTokens) { Int32($0.int(0...49_151)) })),
             .refused(reason: text(), mend: text()),
             .introduceYourself,
             .rollout(

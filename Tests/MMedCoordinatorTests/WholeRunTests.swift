@@ -27,7 +27,7 @@ import Testing
         for hand in hands { hand.join() }
         #expect(try await bench.running.value == .completed, "seed \(seed)")
         for hand in hands { #expect(hand.isOver, "every worker is told that the run is over, seed \(seed)") }
-        #expect(await bench.coordinator.gradients.byteCount == 0, "no gradient is left, seed \(seed)")
+        #expect(await bench.coordinator.desk.held.gradientBytes == 0, "no gradient is left, seed \(seed)")
         let last = try #require(bench.store.saved.values.last)
         return (last, hands.reduce(0) { $0 + $1.accidentCount })
     }

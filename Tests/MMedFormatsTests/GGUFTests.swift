@@ -9,7 +9,7 @@ import Testing
     }
 
     private func open(_ bytes: [UInt8]) throws -> ModelSource {
-        let file = try MappedFile(copying: bytes, path: "m.gguf")
+        let file = MappedFile(copying: bytes, path: "m.gguf")
         return try ModelSource(path: file.path, checking: GGUFModel(file))
     }
 

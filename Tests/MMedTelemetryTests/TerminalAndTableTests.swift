@@ -69,8 +69,11 @@ import Testing
             references: [ReferenceResult(specialty: try name("alpha"), majority: 0.5, logisticRegression: nil)],
             paired: [
                 PairedResult(
-                    specialty: try name("beta"), before: 0.5, after: 0.4375, difference: -0.0625,
-                    interval: Interval(low: -0.2, high: 0.075), pairs: 64)
+                    specialty: try name("beta"), prompts: "guidelines", before: 0.5, after: 0.4375,
+                    difference: -0.0625, interval: Interval(low: -0.2, high: 0.075), pairs: 64),
+                PairedResult(
+                    specialty: try name("beta"), prompts: "plain", before: 0.5, after: 0.5, difference: 0,
+                    interval: nil, pairs: 64),
             ])
         #expect(
             text == """
@@ -86,10 +89,13 @@ import Testing
                 ---------  --------  -------------------
                 alpha          50.0                    -
 
-                Mean reward of the same validation questions before and after GBA.
-                specialty  questions  before  after        difference [95 %]
-                ---------  ---------  ------  -----  -----------------------
-                beta              64   0.500  0.438  -0.062 [-0.200, +0.075]
+                Mean reward of the same validation questions before and after GBA, by its own sampling, under every guideline prompt
+                and under the plain one. Intervals are over questions (each counts by the mean of its paths); where all differences
+                are equal there is none.
+                specialty  prompts     questions  before  after        difference [95 %]
+                ---------  ----------  ---------  ------  -----  -----------------------
+                beta       guidelines         64   0.500  0.438  -0.062 [-0.200, +0.075]
+                beta       plain              64   0.500  0.500         +0.000 all equal
 
                 """)
     }

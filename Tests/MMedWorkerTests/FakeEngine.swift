@@ -75,6 +75,12 @@ final class FakeEngine: WorkerEngine {
         state.withLock { $0.replicas[adapter] = (content, nil) }
     }
 
+    func canary(_ ids: [Int32], adapter: AdapterReference?) async throws -> Double {
+        calls.add("canary \(adapter.map { "v\($0.version)" } ?? "base")")
+        try takeFailure()
+        return -Double(ids.reduce(0) { $0 + Int($1) }) - Double(adapter?.version ?? 0)
+    }
+
     func sample(
         _ lease: RolloutLease, seed: UInt64, isCancelled: @escaping @Sendable () -> Bool,
         onFinished: @escaping @Sendable (Trajectory) -> Void

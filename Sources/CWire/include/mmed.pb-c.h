@@ -32,6 +32,7 @@ typedef struct Mmed__Trajectories Mmed__Trajectories;
 typedef struct Mmed__GradientChunk Mmed__GradientChunk;
 typedef struct Mmed__LeaseFailed Mmed__LeaseFailed;
 typedef struct Mmed__UpdateApplied Mmed__UpdateApplied;
+typedef struct Mmed__Canary Mmed__Canary;
 typedef struct Mmed__BlobRequest Mmed__BlobRequest;
 typedef struct Mmed__Beat Mmed__Beat;
 typedef struct Mmed__Goodbye Mmed__Goodbye;
@@ -387,6 +388,20 @@ struct  Mmed__UpdateApplied
     , NULL }
 
 
+struct  Mmed__Canary
+{
+  ProtobufCMessage base;
+  /*
+   * absent: the base model
+   */
+  Mmed__AdapterReference *adapter;
+  double logprob;
+};
+#define MMED__CANARY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&mmed__canary__descriptor) \
+    , NULL, 0 }
+
+
 struct  Mmed__BlobRequest
 {
   ProtobufCMessage base;
@@ -437,10 +452,14 @@ struct  Mmed__Welcome
   uint32_t beat_milliseconds;
   size_t n_adapters;
   Mmed__AdapterDescription **adapters;
+  /*
+   * i32 each; none: no canary is asked for
+   */
+  ProtobufCBinaryData canary_ids;
 };
 #define MMED__WELCOME__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&mmed__welcome__descriptor) \
-    , {0,NULL}, 0, 0, 0,NULL }
+    , {0,NULL}, 0, 0, 0,NULL, {0,NULL} }
 
 
 struct  Mmed__Refused
@@ -941,6 +960,25 @@ Mmed__UpdateApplied *
 void   mmed__update_applied__free_unpacked
                      (Mmed__UpdateApplied *message,
                       ProtobufCAllocator *allocator);
+/* Mmed__Canary methods */
+void   mmed__canary__init
+                     (Mmed__Canary         *message);
+size_t mmed__canary__get_packed_size
+                     (const Mmed__Canary   *message);
+size_t mmed__canary__pack
+                     (const Mmed__Canary   *message,
+                      uint8_t             *out);
+size_t mmed__canary__pack_to_buffer
+                     (const Mmed__Canary   *message,
+                      ProtobufCBuffer     *buffer);
+Mmed__Canary *
+       mmed__canary__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   mmed__canary__free_unpacked
+                     (Mmed__Canary *message,
+                      ProtobufCAllocator *allocator);
 /* Mmed__BlobRequest methods */
 void   mmed__blob_request__init
                      (Mmed__BlobRequest         *message);
@@ -1298,6 +1336,9 @@ typedef void (*Mmed__LeaseFailed_Closure)
 typedef void (*Mmed__UpdateApplied_Closure)
                  (const Mmed__UpdateApplied *message,
                   void *closure_data);
+typedef void (*Mmed__Canary_Closure)
+                 (const Mmed__Canary *message,
+                  void *closure_data);
 typedef void (*Mmed__BlobRequest_Closure)
                  (const Mmed__BlobRequest *message,
                   void *closure_data);
@@ -1369,6 +1410,7 @@ extern const ProtobufCMessageDescriptor mmed__trajectories__descriptor;
 extern const ProtobufCMessageDescriptor mmed__gradient_chunk__descriptor;
 extern const ProtobufCMessageDescriptor mmed__lease_failed__descriptor;
 extern const ProtobufCMessageDescriptor mmed__update_applied__descriptor;
+extern const ProtobufCMessageDescriptor mmed__canary__descriptor;
 extern const ProtobufCMessageDescriptor mmed__blob_request__descriptor;
 extern const ProtobufCMessageDescriptor mmed__beat__descriptor;
 extern const ProtobufCMessageDescriptor mmed__goodbye__descriptor;

@@ -88,7 +88,10 @@ struct HuggingFaceModel: TensorSource {
 /// The members of config.json that decide what the engine computes; those it cannot honour are refused, never ignored.
 enum HuggingFaceConfig {
     static func read(folder: String) throws -> ModelConfig {
-        let json = try JSONReader(file: Paths.join(folder, "config.json"))
+        try read(JSONReader(file: Paths.join(folder, "config.json")))
+    }
+
+    static func read(_ json: JSONReader) throws -> ModelConfig {
         let type = try json.required("model_type").string()
         guard let architecture = ModelArchitecture(rawValue: type) else {
             throw MMedError(

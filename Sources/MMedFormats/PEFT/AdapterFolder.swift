@@ -51,36 +51,44 @@ public enum AdapterFolder {
         guard Paths.kind(path) == .folder else {
             throw MMedError(.badData, at: path, "there is no adapter folder", mend: "give a folder as PEFT writes it")
         }
-        let json = try JSONReader(file: Paths.join(path, configName))
-        let settings = try AdapterConfigReader.settings(json, shape: shape)
-        let layout = AdapterLayout(settings: settings, shape: shape)
-        let file = try SafetensorsFile(path: Paths.join(path, weightsName))
-        var values = [Float](repeating: 0, count: layout.parameterCount)
+        return try read(
+            config: JSONReader(file: Paths.join(path, configName)),
+            weights: SafetensorsFile(path: Paths.join(path, weightsName)), shape: shape)
+    }
+
+    /// The adapter of a configuration and its weights. Every tensor is found and measured before memory for the numbers is
+    /// taken, so that a small folder cannot ask for a large vector.
+    static func read(config: JSONReader, weights: SafetensorsFile, shape: ModelShape) throws -> LoadedAdapter {
+        let layout = AdapterLayout(settings: try AdapterConfigReader.settings(config, shape: shape), shape: shape)
+        let path = weights.file.path
+        var found: [(tensor: SafetensorsFile.Tensor, range: Range<Int>)] = []
         var known = Set<String>()
         for matrix in matrices(of: layout) {
-            let place = "\(file.file.path): \(matrix.name)"
-            guard let tensor = file.tensors[matrix.name] else {
+            let place = "\(path): \(matrix.name)"
+            guard let tensor = weights.tensors[matrix.name] else {
                 throw MMedError(.badData, at: place, "the tensor is missing", mend: "export the adapter again")
             }
             guard tensor.shape == matrix.shape else {
                 throw MMedError(.badData, at: place, "has shape \(tensor.shape), expected \(matrix.shape)")
             }
             known.insert(matrix.name)
-            values.replaceSubrange(matrix.range, with: try file.values(of: tensor))
+            found.append((tensor, matrix.range))
         }
-        if let other = file.tensors.keys.sorted().first(where: { !known.contains($0) }) {
+        if let other = weights.tensors.keys.sorted().first(where: { !known.contains($0) }) {
             throw MMedError(
-                .badData, at: "\(file.file.path): \(other)", "the tensor is not one that the target modules ask for")
+                .badData, at: "\(path): \(other)", "the tensor is not one that the target modules ask for")
         }
+        var values = [Float](repeating: 0, count: layout.parameterCount)
+        for (tensor, range) in found { values.replaceSubrange(range, with: try weights.values(of: tensor)) }
         if let index = values.firstIndex(where: { !$0.isFinite }) {
-            throw MMedError(.badData, at: file.file.path, "value \(index) is \(values[index]), expected finite numbers")
+            throw MMedError(.badData, at: path, "value \(index) is \(values[index]), expected finite numbers")
         }
         return LoadedAdapter(
-            layout: layout, values: values, baseModel: try json.optional("base_model_name_or_path")?.string())
+            layout: layout, values: values, baseModel: try config.optional("base_model_name_or_path")?.string())
     }
 
     /// Name in the file, shape and place in the flat vector of every A and B.
-    private static func matrices(of layout: AdapterLayout) -> [(name: String, shape: [Int], range: Range<Int>)] {
+    static func matrices(of layout: AdapterLayout) -> [(name: String, shape: [Int], range: Range<Int>)] {
         let rank = layout.settings.rank
         return layout.pairs.flatMap { pair in
             let module = "base_model.model.\(pair.modulePath)"
@@ -97,7 +105,8 @@ public enum AdapterFolder {
         }
     }
 
-    private static func config(_ settings: AdapterSettings, baseModel: String?) -> JSONValue {
+    /// The content of adapter_config.json.
+    static func config(_ settings: AdapterSettings, baseModel: String?) -> JSONValue {
         let alpha = Int(exactly: settings.alpha).map(JSONValue.integer) ?? .number(settings.alpha)
         return .object([
             ("peft_type", .string("LORA")), ("task_type", .string("CAUSAL_LM")),

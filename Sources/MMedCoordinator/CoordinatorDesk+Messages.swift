@@ -4,8 +4,8 @@ import MMedProtocol
 import MMedScheduling
 
 // What workers with a name say.
-extension Coordinator {
-    func take(_ message: WorkerMessage, from name: Name, _ peer: PeerID) {
+extension CoordinatorDesk {
+    mutating func take(_ message: WorkerMessage, from name: Name, _ peer: PeerID) {
         switch message {
         case .hello: break
         case .ready(let credits): feed(.ready(name, credits: credits))
@@ -13,6 +13,7 @@ extension Coordinator {
         case .gradientChunk(let chunk): take(chunk, from: name)
         case .leaseFailed(let lease, let reason): feed(.leaseFailed(name, lease, reason: reason))
         case .updateApplied(let reference): feed(.replica(name, reference))
+        case .canary(let report): feed(.canary(name, report))
         case .blobRequest(let digest, let offset): serve(digest, offset, to: peer, name)
         case .beat(let beat): hear(beat, from: name)
         case .goodbye(let reason): if let name = release(peer) { feed(.left(name, reason: reason)) }
@@ -20,26 +21,20 @@ extension Coordinator {
     }
 
     /// A worker that was given up, or that outlived a coordinator, may still work on leases that went to others.
-    private func hear(_ beat: Beat, from name: Name) {
+    private mutating func hear(_ beat: Beat, from name: Name) {
         feed(.beat(name, beat))
         for lease in beat.leases where !core.isLive(lease, of: name) {
             tell(name, .leaseRevoked(lease, reason: "it is not valid any more"))
         }
     }
 
-    /// In the order of the core's actions: a word that lets a worker forget its results must not overtake the record of them.
-    private func tell(_ name: Name, _ message: CoordinatorMessage) {
-        outbox.append([.send(name, message)])
-        flush()
-    }
-
     /// What a lease brought cannot be used: the work goes back, and the worker forgets its result.
-    private func reject(_ lease: LeaseID, of name: Name, _ reason: String) {
+    private mutating func reject(_ lease: LeaseID, of name: Name, _ reason: String) {
         feed(.leaseFailed(name, lease, reason: reason))
         tell(name, .leaseRevoked(lease, reason: reason))
     }
 
-    private func judge(_ paths: [Trajectory], of lease: LeaseID, from name: Name) {
+    private mutating func judge(_ paths: [Trajectory], of lease: LeaseID, from name: Name) {
         var judged: [JudgedTrajectory] = []
         var unreadable: String?
         for path in paths {
@@ -49,7 +44,7 @@ extension Coordinator {
                 continue
             }
             do {
-                let parts = try ports.reward.judge(path, task: task)
+                let parts = try reward.judge(path, task: task)
                 if parts.total != path.reward {
                     warn(
                         "reward-differs", name,
@@ -70,9 +65,9 @@ extension Coordinator {
         if let unreadable { reject(lease, of: name, unreadable) }
     }
 
-    private func take(_ chunk: GradientChunk, from name: Name) {
+    private mutating func take(_ chunk: GradientChunk, from name: Name) {
         guard core.awaits(chunk.shard, under: chunk.lease, from: name), let adapter = core.adapterName(of: chunk.shard),
-            let expected = ports.optimizer.gradientBytes(of: adapter)
+            let expected = optimizer.gradientBytes(of: adapter)
         else {
             answerUnawaited(chunk, from: name)
             return
@@ -84,11 +79,11 @@ extension Coordinator {
             feed(.ready(name, credits: 0))
         case .refused(let reason): reject(chunk.lease, of: name, reason)
         case .whole(let bytes):
-            guard ports.store.digest(of: bytes) == chunk.digest else {
+            guard store.digest(of: bytes) == chunk.digest else {
                 reject(chunk.lease, of: name, "the gradient does not have the digest that came with it")
                 return
             }
-            guard ports.optimizer.isFinite(bytes) else {
+            guard optimizer.isFinite(bytes) else {
                 reject(chunk.lease, of: name, "the gradient is not finite")
                 return
             }
@@ -99,7 +94,7 @@ extension Coordinator {
     }
 
     /// A gradient that is here already is acknowledged again; one that nobody waits for is not kept.
-    private func answerUnawaited(_ chunk: GradientChunk, from name: Name) {
+    private mutating func answerUnawaited(_ chunk: GradientChunk, from name: Name) {
         if let bytes = gradients.bytesHeld(of: chunk.shard, under: chunk.lease) {
             tell(name, .gradientReceived(chunk.lease, bytes: bytes))
         } else if toldVoid[name] != chunk.lease {
@@ -108,15 +103,15 @@ extension Coordinator {
         }
     }
 
-    private func serve(_ digest: Digest, _ offset: Int, to peer: PeerID, _ name: Name) {
-        let bytes = recentGradients.last { $0.digest == digest }?.bytes ?? ports.store.blob(digest)
+    private mutating func serve(_ digest: Digest, _ offset: Int, to peer: PeerID, _ name: Name) {
+        let bytes = recentGradients.last { $0.digest == digest }?.bytes ?? store.blob(digest)
         guard let bytes, bytes.indices.contains(offset) else {
-            endpoint.send(.blobMissing(digest), to: peer)
+            send(.blobMissing(digest), to: peer)
             warn("blob-missing", name, [.init("digest", .text(digest.short)), .init("offset", .int(offset))])
             return
         }
         let end = min(bytes.count, offset + Limits.blobChunkBytes)
-        endpoint.send(
+        send(
             .blobChunk(digest, offset: offset, totalBytes: bytes.count, bytes: Array(bytes[offset..<end])), to: peer)
     }
 }

@@ -1,0 +1,1 @@
+../../MMedCodecTests/DrawMessages.swift

@@ -1,0 +1,1 @@
+../../MMedFormatsTests/GGUFBuilder.swift
