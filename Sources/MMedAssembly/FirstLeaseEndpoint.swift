@@ -28,7 +28,7 @@ final class FirstLeaseEndpoint: CoordinatorEndpoint {
         telemetry.log(
             LogEntry(
                 .info, scope: "run", event: "first-lease",
-                fields: seconds.map { [.init("after_s", .double($0))] } ?? []))
+                fields: seconds.map { [LogEntry.Field("after_s", .double($0))] } ?? []))
     }
 
     func close() async { await inner.close() }

@@ -13,6 +13,10 @@ struct FailpointEngine: WorkerEngine {
         try hitNow("worker-load") { try inner.load(adapter, content: content) }
     }
 
+    func canary(_ ids: [Int32], adapter: AdapterReference?) async throws -> Double {
+        try await hit("worker-canary") { try await inner.canary(ids, adapter: adapter) }
+    }
+
     func sample(
         _ lease: RolloutLease, seed: UInt64, isCancelled: @escaping @Sendable () -> Bool,
         onFinished: @escaping @Sendable (Trajectory) -> Void

@@ -39,7 +39,7 @@ public enum Failpoints {
     }()
 
     static let worker: [FailpointSite] = {
-        let steps = ["sample", "differentiate", "apply", "load", "load-moments"]
+        let steps = ["sample", "differentiate", "apply", "load", "load-moments", "canary"]
         var sites = steps.flatMap { [before("worker-" + $0), after("worker-" + $0)] }
         sites.append(pathFinished)
         sites += WorkerMessage.kinds.flatMap { workerSends($0) }

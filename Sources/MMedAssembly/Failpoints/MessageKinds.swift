@@ -4,8 +4,8 @@ import MMedProtocol
 
 extension WorkerMessage {
     static let kinds = [
-        "hello", "ready", "trajectories", "gradient-chunk", "lease-failed", "update-applied", "blob-request", "beat",
-        "goodbye",
+        "hello", "ready", "trajectories", "gradient-chunk", "lease-failed", "update-applied", "canary",
+        "blob-request", "beat", "goodbye",
     ]
 
     var kind: String {
@@ -16,6 +16,7 @@ extension WorkerMessage {
         case .gradientChunk: "gradient-chunk"
         case .leaseFailed: "lease-failed"
         case .updateApplied: "update-applied"
+        case .canary: "canary"
         case .blobRequest: "blob-request"
         case .beat: "beat"
         case .goodbye: "goodbye"
