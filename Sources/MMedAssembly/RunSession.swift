@@ -62,7 +62,8 @@ public struct RunSession: Sendable {
         launch.instance = folder.instance
         try launch.write(in: folder)
         let head = try journal.file.head()
-        try hitNow("epoch-raise") { try folder.saveCheckpoint(state, planDigest: run.planDigest, journal: head) }
+        let (place, begun) = (folder, state)
+        try hitNow("epoch-raise") { try place.saveCheckpoint(begun, planDigest: run.planDigest, journal: head) }
         let budget = TokenBudget(run.plan)
         telemetry = try RunTelemetry(
             folder: folderPath, tokensPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) })

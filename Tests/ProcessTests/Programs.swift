@@ -74,7 +74,7 @@ final class Program {
     func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
     /// Waits for the end; a process that does not end in time is killed and the test fails.
-    func end(within seconds: Double = 60, sourceLocation: SourceLocation = #_sourceLocation) async throws -> Ended {
+    func end(within seconds: Double = 300, sourceLocation: SourceLocation = #_sourceLocation) async throws -> Ended {
         do {
             try await eventually("the end of \(command)", within: seconds, sourceLocation: sourceLocation) {
                 !process.isRunning
@@ -99,7 +99,7 @@ struct Failure: Error, CustomStringConvertible {
 
 /// Looks again and again until the condition holds; the time is a bound, never what is tested.
 func eventually(
-    _ what: String, within seconds: Double = 60, sourceLocation: SourceLocation = #_sourceLocation,
+    _ what: String, within seconds: Double = 180, sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + .seconds(seconds)

@@ -45,6 +45,7 @@ extension Processes.Chaos {
                 try await run.run()
                 try await bench.check(run)
                 tally.add(run)
+                bench.note(Date().timeIntervalSince(start))
                 say("\(title): the same in \(seconds(Date().timeIntervalSince(start)))")
             } catch {
                 run.scratch.isKept = true
