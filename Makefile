@@ -29,7 +29,7 @@ demo: build ## train, merge and evaluate by configs/quickstart.yaml, in about a 
 	$(BIN)/mmed-coord start --config configs/quickstart.yaml
 
 .PHONY: test
-test: testtools lint wire ## pass all tests: layout, generated code, unit and golden tests, house rules, a smoke run
+test: testtools lint wire data ## pass all tests: layout, generated code, the data's origin, unit and golden tests, house rules, a smoke run
 	swift build --build-tests $(TEST_BUILD)
 	swift test --skip-build $(TEST_BUILD)
 	.ci/smoke.sh $(TEST_BIN)
@@ -42,6 +42,19 @@ lint: ## check the layout of all Swift files
 .PHONY: wire
 wire: ## compare the generated protobuf-c code with its schema
 	Sources/CWire/regenerate.sh --check
+
+.PHONY: data
+data: setup ## build the quickstart data anew and find the same bytes, and no test row in the training file
+	.ci/data.sh
+
+.PHONY: fuzz
+fuzz: SECONDS := 15
+fuzz: setup ## search the inputs of every parser for SECONDS=15 each, or of TARGET=wire alone (docs/FUZZING.md)
+	.ci/fuzz.sh $(SECONDS) $(TARGET)
+
+.PHONY: sanitize
+sanitize: setup ## run the test suite under AddressSanitizer, then under ThreadSanitizer (docs/FUZZING.md)
+	.ci/sanitize.sh address thread
 
 .PHONY: smoke
 smoke: build ## run every stage once on a tiny random model, with the real binaries
@@ -69,4 +82,4 @@ format: ## lay out all Swift files
 
 .PHONY: clean
 clean: ## remove what was built; runs and the model cache stay
-	rm -rf .build .build-test
+	rm -rf .build .build-test .build-fuzz .build-address .build-thread

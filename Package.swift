@@ -17,27 +17,35 @@ let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 let rooms: [Room] = [
     Room(name: "MMedCore"),
+    Room(name: "MMedLocks"),
     Room(name: "MMedAlgorithms", rooms: ["MMedCore"]),
     Room(name: "MMedProtocol", rooms: ["MMedCore", "MMedAlgorithms"]),
     Room(name: "MMedScheduling", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol"]),
     Room(name: "MMedCodec", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "CWire", "CLZ4"]),
     Room(name: "MMedTensor", rooms: ["MMedCore", "COpenBLAS", "CKernels"]),
-    Room(name: "MMedFormats", rooms: ["MMedCore", "MMedTensor"]),
-    Room(name: "MMedTransport", rooms: ["MMedCore", "MMedProtocol", "MMedCodec", "CZeroMQ"]),
+    Room(name: "MMedFormats", rooms: ["MMedCore", "MMedLocks", "MMedTensor"]),
+    Room(name: "MMedTransport", rooms: ["MMedCore", "MMedLocks", "MMedProtocol", "MMedCodec", "CZeroMQ"]),
     Room(
-        name: "MMedStore", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedFormats"],
+        name: "MMedStore",
+        rooms: ["MMedCore", "MMedLocks", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedFormats"],
         packages: [crypto, grdb]),
     Room(name: "MMedEngine", rooms: ["MMedCore", "MMedAlgorithms", "MMedTensor", "MMedFormats"]),
     Room(name: "MMedMerging", rooms: ["MMedCore", "MMedTensor", "MMedFormats"]),
     Room(name: "MMedConfig", rooms: ["MMedCore", "MMedAlgorithms", "MMedScheduling"], packages: [yams]),
     Room(name: "MMedTelemetry", rooms: ["MMedCore", "MMedScheduling"], packages: [logging]),
     Room(name: "MMedCoordinator", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling"]),
-    Room(name: "MMedWorker", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling"]),
+    Room(name: "MMedWorker", rooms: ["MMedCore", "MMedLocks", "MMedAlgorithms", "MMedProtocol", "MMedScheduling"]),
+    // The test kit: the coordinator's production code under virtual time, with faults.
+    Room(
+        name: "MMedSimulation",
+        rooms: [
+            "MMedCore", "MMedLocks", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedCodec", "MMedCoordinator",
+        ]),
     // The root plugs real parts into the runtimes; the executables only read the command line.
     Room(
         name: "MMedAssembly",
         rooms: [
-            "MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedTensor", "MMedFormats",
+            "MMedCore", "MMedLocks", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedTensor", "MMedFormats",
             "MMedTransport",
             "MMedStore", "MMedEngine", "MMedMerging", "MMedConfig", "MMedTelemetry", "MMedCoordinator", "MMedWorker",
         ]),
@@ -57,6 +65,8 @@ var targets: [Target] = [
     .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
     .executableTarget(name: "mmed-coord", dependencies: everyRoom + [argumentParser], swiftSettings: strict),
     .executableTarget(name: "mmed-worker", dependencies: everyRoom + [argumentParser], swiftSettings: strict),
+    .executableTarget(
+        name: "mmed-simulate", dependencies: [.byName(name: "MMedSimulation")], swiftSettings: strict),
     .testTarget(name: "TidyTests", swiftSettings: strict),
     .testTarget(
         name: "ProcessTests", dependencies: everyRoom + ["mmed-coord", "mmed-worker"], swiftSettings: strict),
@@ -66,10 +76,10 @@ for room in rooms {
     targets.append(.target(name: room.name, dependencies: inside + room.packages, swiftSettings: strict))
     if room.hasTests {
         // C modules belong to one room each, so a test reaches them only through that room.
-        let reachable = room.rooms.filter { $0.hasPrefix("MMed") }.map { Target.Dependency.byName(name: $0) }
+        let reachable = Set(room.rooms.filter { $0.hasPrefix("MMed") } + [room.name, "MMedLocks"]).sorted()
         targets.append(
             .testTarget(
-                name: room.name + "Tests", dependencies: [.byName(name: room.name)] + reachable,
+                name: room.name + "Tests", dependencies: reachable.map { .byName(name: $0) },
                 resources: room.name == "MMedEngine" ? [.copy("Fixtures")] : [], swiftSettings: strict))
     }
 }
@@ -98,14 +108,11 @@ var dependencies: [Package.Dependency] = [
 // `MMED_SLICE=MMedTensor swift test` builds one room, what it stands on and its tests, without the rest of the house.
 if let slice = isFuzzing ? "Fuzz" : Context.environment["MMED_SLICE"] {
     let asked = Set(slice.split(separator: ",").map(String.init))
-    var kept = asked
+    var kept = asked.union(["MMedLocks"])
+    // The programs and the tests that run them.
+    if asked.contains("Process") { kept.formUnion(["mmed-coord", "mmed-worker", "MMedAssembly"]) }
     if asked.contains("Fuzz") { kept.formUnion(fuzzed + (isFuzzing ? ["mmed-fuzz"] : [])) }
-    var usedPackages = Set<String>()
-    if asked.contains("ProcessTests") {
-        // They need the programs, and those need every room.
-        kept.formUnion(["mmed-coord", "mmed-worker"] + rooms.map(\.name))
-        usedPackages.insert("swift-argument-parser")
-    }
+    var usedPackages: Set<String> = asked.contains("Process") ? ["swift-argument-parser"] : []
     var grew = true
     while grew {
         grew = false
@@ -113,6 +120,7 @@ if let slice = isFuzzing ? "Fuzz" : Context.environment["MMED_SLICE"] {
             for name in room.rooms where kept.insert(name).inserted { grew = true }
         }
     }
+    if kept.contains("MMedSimulation") { kept.insert("mmed-simulate") }
     targets = targets.filter { target in
         kept.contains(target.name) || asked.contains { target.name == $0 + "Tests" }
     }

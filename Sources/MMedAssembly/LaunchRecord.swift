@@ -6,16 +6,33 @@ import MMedStore
 struct LaunchRecord: Codable {
     var name: String
     var cluster: String?
+    /// The folder of keys, where the command line named one.
+    var keys: String?
     var model: String?
-    /// The model's file name, as adapter folders name their base.
+    /// The model's name, as adapter folders name their base.
     var baseModel: String?
+    /// What the plan holds, so that `status` can name the place without the data and the model.
+    var stages: [Stage]?
 
     /// Which of the folder's copies the run is in; nil in the folders of older releases.
     var instance: UInt64?
 
-    init(name: String, cluster: String?, model: String?) {
+    /// A stage of the plan.
+    struct Stage: Codable, Equatable {
+        var name: String
+        var tracks: [Track]
+    }
+
+    /// A specialty's part of a stage.
+    struct Track: Codable, Equatable {
+        var specialty: String
+        var steps: Int
+    }
+
+    init(name: String, cluster: String?, keys: String?, model: String?) {
         self.name = name
         self.cluster = cluster
+        self.keys = keys
         self.model = model
     }
 

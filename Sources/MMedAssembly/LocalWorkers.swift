@@ -2,6 +2,7 @@ import Dispatch
 import Foundation
 import MMedConfig
 import MMedCore
+import MMedLocks
 import Synchronization
 
 /// The workers that a cluster file places on this machine: started with the coordinator, restarted when they die, ended with it.
@@ -17,28 +18,35 @@ final class LocalWorkers: Sendable {
     private let executable: String
     private let logFolder: String
     private let onEvent: @Sendable (String, String) -> Void
-    private let children: Mutex<[Child]>
+    private let children: Locked<[Child]>
     private let isStopping = Atomic<Bool>(false)
     /// A worker that dies more often than this is not started again: its log tells why.
     private static let restartsMax = 5
     /// Longer than a coordinator takes to close its socket.
     private static let restartSeconds = 2.0
 
-    /// `onEvent` hears the worker's name and what happened to it.
+    /// The workers of a cluster that are started here, with the names they get.
+    static func names(in cluster: ClusterConfig) -> [(name: String, worker: WorkerConfig)] {
+        var counts: [String: Int] = [:]
+        return cluster.workers.filter { $0.host == "local" }.flatMap { worker in
+            (0..<worker.count).map { _ in
+                counts[worker.role.rawValue, default: 0] += 1
+                return ("\(worker.role.rawValue)-\(counts[worker.role.rawValue] ?? 1)", worker)
+            }
+        }
+    }
+
+    /// `onEvent` hears the worker's name and what happened to it; `keyFile` tells where the key of a worker is.
     init(
         cluster: ClusterConfig, executable: String, address: String, modelPath: String, logFolder: String,
-        onEvent: @escaping @Sendable (String, String) -> Void
+        keyFile: (String) -> String? = { _ in nil }, onEvent: @escaping @Sendable (String, String) -> Void
     ) throws {
         self.executable = executable
         self.logFolder = logFolder
         self.onEvent = onEvent
         try FileManager.default.createDirectory(atPath: logFolder, withIntermediateDirectories: true)
-        var list: [Child] = []
-        var counts: [String: Int] = [:]
-        for worker in cluster.workers where worker.host == "local" {
-            for _ in 0..<worker.count {
-                counts[worker.role.rawValue, default: 0] += 1
-                let name = "\(worker.role.rawValue)-\(counts[worker.role.rawValue] ?? 1)"
+        children = Locked(
+            LocalWorkers.names(in: cluster).map { name, worker in
                 var arguments = [
                     "--role", worker.role.rawValue, "--connect", address, "--name", name, "--threads",
                     String(worker.threads), "--model", modelPath, "--exit-with-stdin",
@@ -46,19 +54,23 @@ final class LocalWorkers: Sendable {
                 if !worker.adapters.names.isEmpty {
                     arguments += ["--adapters", worker.adapters.names.map(\.text).joined(separator: ",")]
                 }
-                list.append(Child(name: name, arguments: arguments))
-            }
-        }
-        children = Mutex(list)
+                if let key = keyFile(name) { arguments += ["--key", key] }
+                return Child(name: name, arguments: arguments)
+            })
     }
 
-    /// Starts all of them. Throws `internalError` when the program is not there.
+    /// Throws `internalError` when a worker is to be started here and the program is not there.
+    static func requireProgram(_ path: String, of cluster: ClusterConfig) throws(MMedError) {
+        guard cluster.workers.contains(where: { $0.host == "local" }),
+            !FileManager.default.isExecutableFile(atPath: path)
+        else { return }
+        throw MMedError(
+            .internalError, at: path, "the worker program is not beside mmed-coord",
+            mend: "build both with `make build`")
+    }
+
+    /// Starts all of them.
     func start() throws {
-        guard FileManager.default.isExecutableFile(atPath: executable) else {
-            throw MMedError(
-                .internalError, at: executable, "the worker program is not beside mmed-coord",
-                mend: "build both with `make build`")
-        }
         let count = children.withLock { $0.count }
         for index in 0..<count { try launch(index) }
     }

@@ -14,23 +14,29 @@ public struct ModelHost: Sendable {
     let source: ModelSource
     let tokenizer: Tokenizer
 
-    /// Finds the model that a cluster file (or `--model`) names and checks its digest. Throws `badData` for a missing or foreign one.
+    /// Finds the model that a cluster file (or `--model`) names and checks its digest: `--model` says where the model is, and
+    /// what the cluster file pins stays pinned. Throws `badData` for a missing or foreign one.
     public init(cluster: MMedConfig.ModelConfig, override: String?) throws {
         var named = cluster
-        if let override {
-            named.path = override
-            // What the cluster file pins is its own model; a pinned name keeps the digest of that name.
-            named.sha256 = nil
-        }
+        if let override { named.path = override }
         path = try named.resolvedPath(environment: ProcessInfo.processInfo.environment)
         source = try ModelSource.open(path)
         digest = try ModelHost.digest(of: source)
         if let expected = named.expectedDigest, expected != digest {
             throw MMedError(
                 .badData, at: path, "the model has sha256 \(digest.hex), expected \(expected.hex)",
-                mend: "remove the file and run `make setup`, or correct model.sha256 in the cluster file")
+                mend: override == nil
+                    ? "remove the file and run `make setup`, or correct model.sha256 in the cluster file"
+                    : "give --model that model, or name by --cluster a file whose model.sha256 is this one or left out")
         }
         tokenizer = try Tokenizer(source: source)
+    }
+
+    /// How adapter folders name their base: a pinned model by its name on the Hub, any other by its file's.
+    var baseName: String { ModelHost.baseName(path: path, digest: digest) }
+
+    static func baseName(path: String, digest: Digest) -> String {
+        PinnedModel.all.first { $0.digest == digest }?.hubName ?? (path as NSString).lastPathComponent
     }
 
     /// Widths that adapters must fit.

@@ -1,6 +1,7 @@
 import MMedAlgorithms
 import MMedCore
 import MMedEngine
+import MMedLocks
 import MMedProtocol
 import MMedStore
 import MMedTensor
@@ -23,7 +24,7 @@ final class NativeWorkerEngine: WorkerEngine {
     let thread = ComputeThread("mmed.engine")
     let tokens = Atomic<UInt64>(0)
     /// Most recently used last.
-    private let replicas = Mutex<[Replica]>([])
+    private let replicas = Locked<[Replica]>([])
     /// Versions kept of each adapter: the newest, its frozen reference, and one that paths may still be sampled with.
     private static let versionsKept = 3
     // Proof: both are used only inside `thread.run`, whose queue is serial.

@@ -14,6 +14,15 @@ public struct RunData: Sendable {
     /// For the evaluations.
     public let test: Dataset
 
+    /// One sentence for each specialty of a split's lines that the run does not have.
+    public var leftOut: [String] {
+        [train, validation, test].flatMap { split in
+            split.leftOut.sorted { $0.key.text < $1.key.text }.map { name, count in
+                "\(split.path): \(count) lines of \(name), which is not among the specialties of this run, are left out"
+            }
+        }
+    }
+
     /// Loads and checks the splits that a configuration names; a patient may be in one of them only.
     public init(_ config: RunConfig) throws {
         train = try Dataset.load(path: config.data.train, specialties: config.specialties, foreign: .leaveOut)
@@ -29,6 +38,14 @@ struct PlanBuilder {
     let data: RunData
     let prompts: PromptBuilder
     let run: Name
+
+    /// File and line of a record; ids are unique in a file, and the builder of a data set makes them so beyond it.
+    func line(of id: String) -> String? {
+        for split in [data.train, data.validation, data.test] {
+            if let record = split.records.first(where: { $0.id == id }) { return "\(split.path):\(record.line)" }
+        }
+        return nil
+    }
 
     func plan() throws -> RunPlan {
         var settings = SchedulingSettings()

@@ -6,6 +6,7 @@ import MMedFormats
 import MMedProtocol
 public import MMedScheduling
 import MMedStore
+import MMedTransport
 
 /// A run whose configuration, cluster, data and model have been read and checked against each other: nothing has begun.
 public struct PreparedRun: Sendable {
@@ -13,6 +14,8 @@ public struct PreparedRun: Sendable {
     public let config: RunConfig
     /// The checked cluster.
     public let cluster: ClusterConfig
+    /// The keys of its connections; nil is none, and then nothing leaves this machine.
+    let keys: KeyFolder?
     /// The questions.
     public let data: RunData
     /// The model.
@@ -28,19 +31,29 @@ public struct PreparedRun: Sendable {
     public init(_ options: RunOptions, name: Name) throws {
         config = try RunConfig.load(path: options.configPath, overrides: options.overrides)
         let place = options.clusterPath ?? "the default cluster"
-        cluster = try options.clusterPath.map { try ClusterConfig.load(path: $0) } ?? defaultCluster()
+        var cluster = try options.clusterPath.map { try ClusterConfig.load(path: $0) } ?? defaultCluster()
+        if let keys = options.keys { cluster.keys = keys }
+        self.cluster = cluster
         try cluster.check(against: config, place: place)
         if let reason = cluster.nonLoopbackReason {
             throw MMedError(
-                .badConfig, at: place, reason, mend: "use tcp://127.0.0.1:PORT or ipc:// and host: local for now")
+                .badConfig, at: place, reason,
+                mend:
+                    "make some with `mmed-coord keygen --output keys --worker NAME --role learner` and name the folder "
+                    + "with --keys or keys:, or stay here: tcp://127.0.0.1:PORT or ipc://PATH, and host: local")
         }
+        keys = try cluster.keys.map { try RunKeys.read($0, for: cluster) }
+        // The transport has the last word on addresses, so `check` refuses what `start` would.
+        _ = try WireAddress(cluster.listen, for: .listening, hasKeys: keys != nil)
         data = try RunData(config)
         try PreparedRun.requireQuestions(config, data)
         host = try ModelHost(cluster: cluster.model, override: options.model)
         self.name = name
         let prompts = try host.prompts(config.prompt)
-        plan = try PlanBuilder(config: config, data: data, prompts: prompts, run: name).plan()
-        try ContextCheck.require(plan.stages, contextLength: host.source.config.contextLength)
+        let builder = PlanBuilder(config: config, data: data, prompts: prompts, run: name)
+        plan = try builder.plan()
+        try ContextCheck.require(
+            plan.stages, contextLength: host.source.config.contextLength, lineOf: builder.line(of:))
         var parts = [config.resolvedYAML, host.digest.hex]
         for path in [config.data.train, config.data.validation, config.data.test] {
             parts.append(try ContentDigest.ofFile(path).hex)

@@ -3,7 +3,9 @@ import MMedCore
 import MMedConfig
 import MMedProtocol
 import MMedScheduling
+import MMedTransport
 import MMedStore
+import MMedTransport
 
 /// What `start` and `check` share: options to a prepared run, and a run to an exit code.
 public struct RunLaunch: Sendable {
@@ -15,8 +17,8 @@ public struct RunLaunch: Sendable {
     /// Reads and checks everything that the options name; `isAdopted` lets a resumed run go on in a copy of its folder.
     /// Throws what is wrong first; nothing has begun then.
     public init(
-        config: String?, overrides: [String], cluster: String?, model: String?, runFolder: String?, resume: String?,
-        isAdopted: Bool = false
+        config: String?, overrides: [String], cluster: String?, keys: String? = nil, model: String?,
+        runFolder: String?, resume: String?, isAdopted: Bool = false
     ) throws {
         if let resume {
             guard config == nil, overrides.isEmpty, runFolder == nil else {
@@ -31,13 +33,14 @@ public struct RunLaunch: Sendable {
             }
             var record = former
             record.cluster = cluster ?? former.cluster
+            record.keys = keys.map(absolutePath) ?? former.keys
             record.model = model ?? former.model
             if isAdopted { record.instance = nil }
             self.record = record
             prepared = try PreparedRun(
                 RunOptions(
                     configPath: resume + "/config.resolved.yaml", overrides: [], clusterPath: record.cluster,
-                    model: record.model, runFolder: resume), name: name)
+                    keys: record.keys, model: record.model, runFolder: resume), name: name)
             folderPath = resume
             isResumed = true
             return
@@ -49,10 +52,13 @@ public struct RunLaunch: Sendable {
         }
         let clusterPath = cluster ?? RunLaunch.localCluster(beside: config)
         let name = try RunLaunch.runName(config: config, folder: runFolder)
-        record = LaunchRecord(name: name.text, cluster: clusterPath.map(absolutePath), model: model.map(absoluteModel))
+        record = LaunchRecord(
+            name: name.text, cluster: clusterPath.map(absolutePath), keys: keys.map(absolutePath),
+            model: model.map(absoluteModel))
         prepared = try PreparedRun(
             RunOptions(
-                configPath: config, overrides: overrides, clusterPath: clusterPath, model: model, runFolder: runFolder),
+                configPath: config, overrides: overrides, clusterPath: clusterPath, keys: record.keys, model: model,
+                runFolder: runFolder),
             name: name)
         folderPath = runFolder ?? "runs/\(name.text)"
         isResumed = false
@@ -78,19 +84,43 @@ public struct RunLaunch: Sendable {
         rows.append(
             "predicted time: \(duration(total)) on two quiet Zen 4 cores with SmolLM2-135M; drawn tokens are half the budget of each path"
         )
+        rows += prepared.data.leftOut
         rows.append("model: \(prepared.host.path), sha256 \(prepared.host.digest.hex)")
+        if let keys = prepared.keys { rows.append("keys: \(keys.path), \(keys.workers.count) workers on the list") }
         return rows.joined(separator: "\n")
     }
 
     /// Runs to the end and returns the exit code.
     public func run(say: @escaping @Sendable (String) -> Void) async throws -> Int32 {
-        var record = record
-        record.baseModel = (prepared.host.path as NSString).lastPathComponent
-        let session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed, launch: record)
         let own = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
         let program = (Bundle.main.executableURL ?? own).deletingLastPathComponent().appendingPathComponent(
             "mmed-worker")
-        let outcome = try await session.run(workerProgram: program.path, say: say)
+        // What can be refused is refused before the folder is made, so that the same command works once it is mended. A
+        // resumed run has its folder, and must raise the epoch there before it binds.
+        try LocalWorkers.requireProgram(program.path, of: prepared.cluster)
+        let listen = prepared.cluster.listen
+        let keys = prepared.keys.map { RunKeys($0, cluster: prepared.cluster) }
+        let bind = { () throws in
+            try hitNow("first-bind") { try ZeroMQCoordinatorEndpoint(listeningAt: listen, keys: keys?.ofEndpoint) }
+        }
+        let early = isResumed ? nil : try bind()
+        var record = record
+        record.baseModel = prepared.host.baseName
+        record.stages = prepared.plan.stages.map { stage in
+            LaunchRecord.Stage(
+                name: stage.name,
+                tracks: stage.tracks.map { LaunchRecord.Track(specialty: $0.specialty.text, steps: $0.steps.count) })
+        }
+        let session: RunSession
+        do {
+            session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed, launch: record)
+        } catch {
+            await early?.close()
+            throw error
+        }
+        let endpoint = try early ?? bind()
+        for sentence in prepared.data.leftOut { say(sentence) }
+        let outcome = try await session.run(endpoint, keys: keys, workerProgram: program.path, say: say)
         let resume = "go on with: mmed-coord start --resume \(folderPath)"
         switch outcome {
         case .completed:

@@ -9,6 +9,8 @@ public struct RunOptions: Sendable {
     public var overrides: [String]
     /// The cluster file; nil is `cluster/local.yaml` beside the configuration's folder, else one rollout worker and one learner here.
     public var clusterPath: String?
+    /// A folder of keys instead of the cluster file's.
+    public var keys: String?
     /// A model instead of the cluster file's.
     public var model: String?
     /// The run's folder; nil makes one below `runs/`.
@@ -16,11 +18,13 @@ public struct RunOptions: Sendable {
 
     /// All options.
     public init(
-        configPath: String, overrides: [String], clusterPath: String?, model: String?, runFolder: String?
+        configPath: String, overrides: [String], clusterPath: String?, keys: String? = nil, model: String?,
+        runFolder: String?
     ) {
         self.configPath = configPath
         self.overrides = overrides
         self.clusterPath = clusterPath
+        self.keys = keys
         self.model = model
         self.runFolder = runFolder
     }

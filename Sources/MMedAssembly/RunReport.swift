@@ -12,30 +12,68 @@ struct RunReport {
     /// The name, in a question's plan and its paths, of the prompt without a guideline.
     static let plainPrompt = "plain"
 
+    /// What the table is made of.
+    struct Figures {
+        var results: [StageResult] = []
+        var references: [ReferenceResult] = []
+        var paired: [PairedResult] = []
+        /// Some test questions have the words of a training question; each result then has a second row without them.
+        var hasRepeated = false
+    }
+
+    /// All figures of what is evaluated so far.
+    func figures(of state: RunState) throws -> Figures {
+        let known = repeatedQuestions()
+        var figures = Figures(references: try references(), paired: paired(state.evaluations))
+        for record in state.evaluations where record.stage.hasPrefix("eval-") {
+            figures.results += RunReport.results(of: record)
+            guard record.paths.contains(where: { known.contains($0.question) }) else { continue }
+            figures.hasRepeated = true
+            figures.results += RunReport.results(of: record, note: " (new)") { !known.contains($0) }
+        }
+        return figures
+    }
+
     /// The text of report.txt.
     func text(of state: RunState) throws -> String {
-        let table = ResultTable { successes, trials in
-            let interval = wilsonInterval(successes: successes, trials: trials)
-            return MMedTelemetry.Interval(low: interval.low, high: interval.high)
+        let figures = try figures(of: state)
+        let table = ResultTable(interval: RunReport.interval)
+        var text = table.text(results: figures.results, references: figures.references, paired: figures.paired)
+        if figures.hasRepeated {
+            text +=
+                "\n(new): only the test questions whose text no training question has, so that remembering cannot help.\n"
         }
-        let results = state.evaluations.filter { $0.stage.hasPrefix("eval-") }.flatMap(results)
-        var text = table.text(results: results, references: try references(), paired: paired(state.evaluations))
         text += "\nResearch software; not medical advice.\n"
         return text
     }
 
-    private func results(of record: EvaluationRecord) -> [StageResult] {
+    @Sendable static func interval(share: Double, trials: Int) -> MMedTelemetry.Interval {
+        let interval = wilsonInterval(share: share, trials: trials)
+        return MMedTelemetry.Interval(low: interval.low, high: interval.high)
+    }
+
+    /// Test questions whose words a training question has too: other patients with the same findings.
+    private func repeatedQuestions() -> Set<String> {
+        let learned = Set(data.train.records.map(\.question))
+        return Set(data.test.records.filter { learned.contains($0.question) }.map(\.id))
+    }
+
+    /// One row for each prompt that was asked, in the order of first asking, over the questions that count.
+    static func results(
+        of record: EvaluationRecord, note: String = "", where isCounted: (String) -> Bool = { _ in true }
+    ) -> [StageResult] {
         var prompts: [String] = []
         for path in record.paths where !prompts.contains(path.prompt) { prompts.append(path.prompt) }
         return prompts.map { prompt in
-            let paths = record.paths.filter { $0.prompt == prompt }
+            let paths = record.paths.filter { $0.prompt == prompt && isCounted($0.question) }
             let summary = EvaluationSummary(RunReport.items(paths))
             // The choice depends on the prompt alone: further paths of a question repeat it and are no trials of their own.
             var first: [EvaluatedPath] = []
             for path in paths where first.last?.question != path.question { first.append(path) }
             let choice = EvaluationSummary(RunReport.items(first)).choice
             return StageResult(
-                stage: String(record.stage.dropFirst("eval-".count)), specialty: record.specialty, prompt: prompt,
+                stage: record.stage.hasPrefix("eval-") ? String(record.stage.dropFirst("eval-".count)) : record.stage,
+                specialty: record.specialty, prompt: prompt + note,
                 questions: choice?.count ?? first.count, strict: summary.strict.correct,
                 lenient: summary.lenient.correct, choice: choice?.correct ?? 0,
                 unparsed: paths.reduce(0) { $0 + ($1.parsed == nil ? 1 : 0) },

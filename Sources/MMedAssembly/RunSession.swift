@@ -5,7 +5,7 @@ import MMedCore
 import MMedFormats
 import MMedMerging
 import MMedProtocol
-public import MMedScheduling
+import MMedScheduling
 import MMedStore
 import MMedTransport
 
@@ -40,7 +40,7 @@ public struct RunSession: Sendable {
         journal = RunJournal(try isResumed ? Journal(existing: folder) : Journal(new: folder))
         store = RunStore(
             folder: folder, journal: journal.file, planDigest: run.planDigest, layouts: layouts,
-            baseModel: (run.host.path as NSString).lastPathComponent)
+            baseModel: run.host.baseName)
         if let loaded {
             try journal.file.verifyTail(from: loaded.journal)
             openRecords = try journal.file.openRecords(after: loaded.state)
@@ -66,7 +66,8 @@ public struct RunSession: Sendable {
         try hitNow("epoch-raise") { try place.saveCheckpoint(begun, planDigest: run.planDigest, journal: head) }
         let budget = TokenBudget(run.plan)
         telemetry = try RunTelemetry(
-            folder: folderPath, tokensPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) })
+            folder: folderPath, secondsPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) },
+            stagesDone: state.stage)
     }
 
     private static func initial(_ run: PreparedRun, _ layouts: [Name: AdapterLayout], _ store: RunStore) throws
@@ -86,10 +87,18 @@ public struct RunSession: Sendable {
     }
 
     /// Runs to the end; `workerProgram` is started for each local worker of the cluster. Returns how it ended.
-    public func run(workerProgram: String, say: @escaping @Sendable (String) -> Void) async throws -> Outcome {
-        let socket = try hitNow("first-bind") { try ZeroMQCoordinatorEndpoint(listeningAt: run.cluster.listen) }
-        let endpoint = FirstLeaseEndpoint(
-            Failpoint.isArmed ? FailpointCoordinatorEndpoint(socket) : socket, telemetry: telemetry)
+    func run(
+        _ endpoint: ZeroMQCoordinatorEndpoint, keys: RunKeys?, workerProgram: String,
+        say: @escaping @Sendable (String) -> Void
+    ) async throws -> Outcome {
+        raiseOpenFilesLimit()
+        let reloading = try keys?.begin(endpoint, runFolder: folder.path, log: telemetry.log, say: say)
+        defer {
+            reloading?.cancel()
+            keys?.end()
+        }
+        let watched = FirstLeaseEndpoint(
+            Failpoint.isArmed ? FailpointCoordinatorEndpoint(endpoint) : endpoint, telemetry: telemetry)
         var ports = CoordinatorPorts(
             optimizer: ReferenceOptimizer(
                 layouts: run.layouts, settings: run.config.optimizer, store: store, threads: 1),
@@ -97,26 +106,33 @@ public struct RunSession: Sendable {
             telemetry: telemetry)
         if Failpoint.isArmed { ports = ports.withFailpoints }
         let coordinator = Coordinator(
-            plan: run.plan, state: state, journal: openRecords, modelDigest: run.host.digest, endpoint: endpoint,
+            plan: run.plan, state: state, journal: openRecords, modelDigest: run.host.digest, endpoint: watched,
             ports: ports)
         let telemetry = telemetry
         let workers = try LocalWorkers(
-            cluster: run.cluster, executable: workerProgram, address: socket.boundAddress, modelPath: run.host.path,
-            logFolder: folder.path + "/workers",
+            cluster: run.cluster, executable: workerProgram, address: endpoint.localAddress, modelPath: run.host.path,
+            logFolder: folder.path + "/workers", keyFile: { keys?.file(of: $0) },
             onEvent: { name, what in
                 telemetry.log(
                     LogEntry(
                         .warn, scope: "run", event: "worker-process",
                         fields: [.init("worker", .text(name)), .init("what", .text(what))]))
             })
-        say("run \(run.name): listening at \(socket.boundAddress), folder \(folder.path)")
+        for sentence in run.data.leftOut {
+            telemetry.log(
+                LogEntry(.warn, scope: "run", event: "rows-left-out", fields: [.init("what", .text(sentence))]))
+        }
+        say("run \(run.name): listening at \(endpoint.boundAddress), folder \(folder.path)")
         say("follow it with: tail -f \(folder.path)/progress.log")
+        let path = folder.path
         let signals = StopSignals {
             telemetry.clear()
             workers.expectEnds()
             say("stopping: finishing what is leased, then committing (again Ctrl-C: stop at once, to the last step)")
             workers.letGo()
             Task { await coordinator.drain() }
+        } onSecond: {
+            say("stopped at once; what was not committed is done again: go on with mmed-coord start --resume \(path)")
         }
         defer { signals.cancel() }
         try workers.start()
@@ -132,10 +148,13 @@ public struct RunSession: Sendable {
         return outcome
     }
 
-    /// The report of what is evaluated so far, also written to report.txt.
+    /// The report of what is evaluated so far, also written to report.txt and, as figures, to report.json.
     public func report() throws -> String {
         let state = try folder.loadCheckpoint().state
-        let text = try RunReport(config: run.config, data: run.data).text(of: state)
+        let report = RunReport(config: run.config, data: run.data)
+        let text = try report.text(of: state)
+        let record = ReportRecord(try report.figures(of: state))
+        try folder.writeWhole(try record.bytes(), to: folder.path + "/report.json")
         try folder.writeWhole(Array(text.utf8), to: folder.path + "/report.txt")
         return text
     }
@@ -155,7 +174,7 @@ public struct RunSession: Sendable {
             settings: MMedMerging.MergeSettings(
                 method: method, density: settings.density, lambdaSFT: settings.lambdaSFT, lambdaRL: settings.lambdaRL,
                 rank: settings.rank),
-            store: store, baseModel: (run.host.path as NSString).lastPathComponent,
+            store: store, baseModel: run.host.baseName,
             threads: max(1, ProcessInfo.processInfo.activeProcessorCount), mergedName: name)
     }
 }

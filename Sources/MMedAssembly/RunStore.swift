@@ -1,10 +1,10 @@
 import MMedCoordinator
 import MMedCore
 import MMedFormats
+import MMedLocks
 import MMedProtocol
 import MMedScheduling
 import MMedStore
-import Synchronization
 
 /// The run folder behind the coordinator's port: blobs with a small cache, checkpoints, and the adapters that users take away.
 final class RunStore: StorePort {
@@ -23,7 +23,7 @@ final class RunStore: StorePort {
         var stored = Set<Digest>()
         var exported = Set<String>()
     }
-    private let cache = Mutex(Cache())
+    private let cache = Locked(Cache())
     private let blobsCached = 12
     private let recentKept = 32
 

@@ -1,39 +1,27 @@
 import Foundation
 import MMedCoordinator
 import MMedCore
+import MMedLocks
 import MMedScheduling
 import MMedTelemetry
-import Synchronization
 
 /// progress.log, metrics.jsonl and the terminal's line, behind the coordinator's port.
 final class RunTelemetry: TelemetryPort {
     private let progress: ProgressLog
     private let metrics: MetricsLog
     private let terminal = TerminalProgress()
-    /// Updates and evaluations of the whole plan, for the time that is left.
-    private let tokensPlanned: [String: Double]
-    private let tokensTotal: Double
     private let isTerminal = isatty(2) == 1
 
-    private struct Seen {
-        var started = Date()
-        var stage = ""
-        var steps = 0
-        var done = 0
-        var reward: Double?
-        var loss: Double?
-        var tokensPerSecond: Double?
-        var tokensDone = 0.0
-        var tokensAtStart: Double?
-    }
-    private let seen = Mutex(Seen())
+    private let estimate: Locked<ProgressEstimate>
 
-    /// Opens the files; `tokensPlanned` are the predicted tokens of each stage, in their order.
-    init(folder: String, tokensPlanned: [(stage: String, tokens: Double)]) throws {
+    /// Opens the files. `secondsPlanned` are the predicted seconds of each stage, in their order; `stagesDone` of them were
+    /// finished by an earlier process.
+    init(folder: String, secondsPlanned: [(stage: String, seconds: Double)], stagesDone: Int) throws {
         progress = try ProgressLog(path: folder + "/progress.log")
         metrics = try MetricsLog(path: folder + "/metrics.jsonl")
-        self.tokensPlanned = Dictionary(tokensPlanned.map { ($0.stage, $0.tokens) }, uniquingKeysWith: { $0 + $1 })
-        tokensTotal = tokensPlanned.reduce(0) { $0 + $1.tokens }
+        estimate = Locked(
+            ProgressEstimate(
+                planned: secondsPlanned, stagesDone: stagesDone, now: ProcessInfo.processInfo.systemUptime))
     }
 
     func log(_ entry: LogEntry) {
@@ -71,32 +59,8 @@ final class RunTelemetry: TelemetryPort {
     }
 
     private func show(_ entry: LogEntry) {
-        let status = seen.withLock { seen -> ProgressStatus? in
-            let stage = entry.scope.split(separator: "/").first.map(String.init) ?? entry.scope
-            switch entry.event {
-            case "stage-begins":
-                seen.stage = stage
-                seen.steps = entry.int("steps") ?? 0
-                seen.done = entry.int("done") ?? 0
-                seen.reward = nil
-                seen.loss = nil
-            case "update", "no-signal", "evaluated", "update-refused":
-                seen.done += 1
-                seen.tokensDone += (tokensPlanned[stage] ?? 0) / Double(max(1, seen.steps))
-                seen.loss = entry.double("loss") ?? seen.loss
-                seen.tokensPerSecond = entry.double("learner_tok_s") ?? seen.tokensPerSecond
-                seen.reward = entry.event == "evaluated" ? entry.double("reward") : seen.reward
-            case "groups-closed": seen.reward = entry.double("reward")
-            default: break
-            }
-            guard seen.steps > 0 else { return nil }
-            let elapsed = Date().timeIntervalSince(seen.started)
-            let left =
-                seen.tokensDone > 0 ? elapsed * max(0, tokensTotal - seen.tokensDone) / seen.tokensDone : nil
-            return ProgressStatus(
-                stage: seen.stage, step: min(seen.done, seen.steps), steps: seen.steps, reward: seen.reward,
-                loss: seen.loss, tokensPerSecond: seen.tokensPerSecond, secondsLeft: left)
-        }
+        let now = ProcessInfo.processInfo.systemUptime
+        let status = estimate.withLock { $0.take(entry, now: now) }
         guard let status else { return }
         if isTerminal && (entry.level == .warn || entry.level == .error) {
             terminal.clear()
@@ -114,17 +78,5 @@ final class RunTelemetry: TelemetryPort {
             }
         }
         return "\(entry.level.rawValue) \(entry.scope): \(entry.event) \(fields.joined(separator: " "))"
-    }
-}
-
-extension LogEntry {
-    func int(_ key: String) -> Int? {
-        guard case .int(let value)? = fields.first(where: { $0.key == key })?.value else { return nil }
-        return value
-    }
-
-    func double(_ key: String) -> Double? {
-        guard case .double(let value)? = fields.first(where: { $0.key == key })?.value else { return nil }
-        return value
     }
 }

@@ -1,18 +1,21 @@
 import Dispatch
 import Foundation
 
-/// SIGINT and SIGTERM as calls: the first asks for an end in good order, a second ends the process at once.
+/// SIGINT and SIGTERM as calls: the first asks for an end in good order, a second ends the process at once with exit code 130.
 final class StopSignals: Sendable {
     // Proof: written once in `init`; `cancel` is the only later call, and Dispatch allows it from any thread.
     nonisolated(unsafe) private let sources: [any DispatchSourceSignal]
 
-    init(onFirst: @escaping @Sendable () -> Void) {
+    /// `onSecond` must be quick: the process ends when it returns.
+    init(onFirst: @escaping @Sendable () -> Void, onSecond: @escaping @Sendable () -> Void = {}) {
         let count = SignalCount()
         sources = [SIGINT, SIGTERM].map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: count.queue)
             source.setEventHandler {
-                if count.next() == 1 { onFirst() } else { _exit(130) }
+                if count.next() == 1 { return onFirst() }
+                onSecond()
+                _exit(130)
             }
             source.resume()
             return source
@@ -20,6 +23,22 @@ final class StopSignals: Sendable {
     }
 
     func cancel() { for source in sources { source.cancel() } }
+}
+
+/// SIGHUP as a call: read again what may change while a run goes on.
+final class ReloadSignal: Sendable {
+    // Proof: written once in `init`; `cancel` is the only later call, and Dispatch allows it from any thread.
+    nonisolated(unsafe) private let source: any DispatchSourceSignal
+
+    /// Calls come one at a time.
+    init(_ onHangup: @escaping @Sendable () -> Void) {
+        signal(SIGHUP, SIG_IGN)
+        source = DispatchSource.makeSignalSource(signal: SIGHUP, queue: DispatchQueue(label: "mmed.reload"))
+        source.setEventHandler(handler: onHangup)
+        source.resume()
+    }
+
+    func cancel() { source.cancel() }
 }
 
 private final class SignalCount: Sendable {

@@ -129,9 +129,9 @@ enum Check {
         try finite(statistics.loss, "loss")
         try finite(statistics.klSum, "klSum")
         try notNegative(statistics.logprobGapMax, "logprobGapMax")
-        try range(statistics.computedTokens, 0...Int.max, "computedTokens")
-        try range(statistics.lossTokens, 0...Int.max, "lossTokens")
-        try range(statistics.clippedTokens, 0...Int.max, "clippedTokens")
-        try range(statistics.computeMilliseconds, 0...Int.max, "computeMilliseconds")
+        try range(statistics.computedTokens, 0...Limits.shardFigure, "computedTokens")
+        try range(statistics.lossTokens, 0...Limits.shardFigure, "lossTokens")
+        try range(statistics.clippedTokens, 0...Limits.shardFigure, "clippedTokens")
+        try range(statistics.computeMilliseconds, 0...Limits.shardFigure, "computeMilliseconds")
     }
 }

@@ -18,7 +18,8 @@ extension AdvantagesConfig: ConfigSection {
         [
             ConfigField(
                 "preset", \.preset, .optional(.choice, none: "no preset"),
-                "Sets every key of this section that is not written out beside it."),
+                "Sets every key of this section that is not written out beside it; `DAPO` also sets `gba.resample.enabled`."
+            ),
             ConfigField("baseline", \.baseline, .choice, "What a reward is compared with."),
             ConfigField(
                 "lambda", \.lambda, .optional(.number(0, 1), none: "for any baseline but blend"),
@@ -42,7 +43,9 @@ extension AdvantagesConfig: ConfigSection {
                 "clipHigh", \.clipHigh, .optional(.number(0, 1000), none: "no clipping"),
                 "The ratio is clipped above 1 + clipHigh."),
             ConfigField("beta", \.beta, .number(0, 100), "Factor on the divergence from the DSA adapter."),
-            ConfigField("kl", \.kl, .choice, "The estimate of that divergence."),
+            ConfigField(
+                "kl", \.kl, .choice,
+                "The estimate of that divergence; `k1` teaches nothing on average and is refused with `beta` above 0."),
             ConfigField(
                 "truncation", \.truncation, .optional(.number(1, 1e6), none: "no bound"),
                 "Bound C on the staleness weight."),

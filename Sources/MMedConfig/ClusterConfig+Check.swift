@@ -1,20 +1,22 @@
 public import MMedCore
 
 extension ClusterConfig {
-    /// Why `start` must refuse this cluster for now: it would leave this machine, and there are no keys yet that could
-    /// protect the connection. Nil when every process is on this machine.
+    /// Why `start` must refuse this cluster: it would leave this machine, and it has no keys that could protect the
+    /// connection. Nil when there are keys, or every process is on this machine.
     public var nonLoopbackReason: String? {
-        let keys = "connections beyond this machine need keys, which are not built yet"
+        if self.keys != nil { return nil }
+        let keys = "connections beyond this machine need keys"
         if !ListenAddress.isLocal(listen) {
-            return "listen is \(listen), which is not a loopback address: \(keys)"
+            return "listen is \(listen), which is none of 127.x.x.x, localhost and [::1]: \(keys)"
         }
-        if let index = workers.firstIndex(where: { $0.host != "local" }) {
-            return "workers[\(index)].host is \(workers[index].host), expected local: \(keys)"
+        if let index = workers.firstIndex(where: { !$0.isHere }) {
+            return "workers[\(index)].host is \(workers[index].host), expected local or 127.0.0.1: \(keys)"
         }
         return nil
     }
 
-    /// Refuses a cluster that could never finish the run. `place` is the cluster file's path, for the message.
+    /// Refuses a cluster that could never finish the run; without any worker, those that will be started by hand are not known
+    /// yet, and the run waits for them. `place` is the cluster file's path, for the message.
     ///
     /// - Throws: `badConfig` for a name that is no specialty, an adapter that no learner holds, or a missing kind of worker.
     public func check(against run: RunConfig, place: String) throws(MMedError) {
@@ -28,6 +30,7 @@ extension ClusterConfig {
                     mend: near ?? "correct the name")
             }
         }
+        guard !workers.isEmpty else { return }
         if run.dsa.enabled || run.gba.enabled {
             let learners = workers.filter { $0.role == .learner }
             for name in run.specialties where !learners.contains(where: { $0.adapters.contains(name) }) {
@@ -42,6 +45,11 @@ extension ClusterConfig {
                 mend: "add a worker with role: rollout")
         }
     }
+}
+
+extension WorkerConfig {
+    /// True on this machine: started by the coordinator, or by hand.
+    var isHere: Bool { host == "local" || ListenAddress.loopbackHosts.contains(host) }
 }
 
 /// The addresses a coordinator can listen at.
@@ -59,13 +67,21 @@ enum ListenAddress {
         return (0...65535).contains(port) ? nil : "expected a port in 0...65535, found \(port)"
     }
 
+    /// The hosts that the transport takes.
+    static let loopbackHosts = ["127.0.0.1", "localhost", "[::1]", "::1"]
+
     /// True when nothing beyond this machine can reach the address.
     static func isLocal(_ text: String) -> Bool {
         if text.hasPrefix("ipc://") { return true }
         guard let (host, _) = parts(text) else { return false }
-        if ["localhost", "[::1]", "lo"].contains(host) { return true }
-        let bytes = host.split(separator: ".", omittingEmptySubsequences: false).map { UInt8($0) }
-        return bytes.count == 4 && bytes[0] == 127 && bytes.allSatisfy { $0 != nil }
+        return loopbackHosts.contains(host) || isIPv4Loopback(host)
+    }
+
+    /// `127.0.0.0/8` (RFC 1122), as the transport takes it.
+    private static func isIPv4Loopback(_ host: String) -> Bool {
+        let bytes = host.split(separator: ".", omittingEmptySubsequences: false)
+        return bytes.count == 4 && bytes[0] == "127"
+            && bytes.allSatisfy { part in UInt8(part).map { String($0) == part } ?? false }
     }
 
     private static func parts(_ text: String) -> (host: String, port: Int)? {

@@ -8,10 +8,14 @@ extension ClusterConfig: ConfigSection {
             ConfigField(
                 "listen", \.listen, .text(1...4096, "an address"),
                 "Where the coordinator listens: `tcp://HOST:PORT`, port 0 for any free one, or `ipc://PATH`."),
+            ConfigField(
+                "keys", \.keys, .optional(.text(1...4096, "a folder"), none: "no keys: this machine only"),
+                "The folder that `mmed-coord keygen` made, relative to the cluster file's folder; see `docs/SECURITY.md`."
+            ),
             ConfigField("model", \.model, .section, ""),
             ConfigField(
                 "workers", \.workers, .list(of: .section, 0...256), required: true,
-                "The workers, in groups of equal ones."),
+                "The workers, in groups of equal ones; an empty list waits for workers that are started by hand."),
         ]
     }
 
@@ -28,8 +32,9 @@ extension ClusterConfig: ConfigSection {
         if let problem = ListenAddress.problem(config.listen) {
             throw configError(
                 root.entry(at: ["listen"])?.place ?? root.place, "listen", problem,
-                "write for example tcp://127.0.0.1:0 or ipc:///tmp/mmed.sock")
+                "write tcp://127.0.0.1:0 or ipc://PATH, the socket's path in a folder of your own with mode 700")
         }
+        config.keys = config.keys.map { ConfigFile.absolute($0, from: folder) }
         if !PinnedModel.all.contains(where: { $0.name == config.model.path }) {
             config.model.path = ConfigFile.absolute(config.model.path, from: folder)
         }
@@ -53,7 +58,7 @@ extension ModelConfig: ConfigSection {
                     + PinnedModel.all.map { "`\($0.name)`" }.joined(separator: ", ") + "."),
             ConfigField(
                 "sha256", \.sha256, .optional(.digest, none: "the pinned digest, else that of the model found"),
-                "Every process refuses another model."),
+                "Every process refuses another model, also one that is given by `--model`."),
         ]
     }
 }
@@ -62,10 +67,12 @@ extension WorkerConfig: ConfigSection {
     static var empty: WorkerConfig { WorkerConfig() }
     static var fields: [ConfigField<WorkerConfig>] {
         [
-            ConfigField("host", \.host, .text(1...253, "a host"), "`local` is started by the coordinator itself."),
+            ConfigField(
+                "host", \.host, .text(1...253, "a host"),
+                "`local` is started by the coordinator itself, `127.0.0.1` by hand on this machine."),
             ConfigField("role", \.role, .choice, required: true, "What these workers do."),
             ConfigField("count", \.count, .integer(1...1024), "How many processes."),
-            ConfigField("threads", \.threads, .integer(1...1024), "Compute threads of each."),
+            ConfigField("threads", \.threads, .integer(ComputeThreads.allowed), "Compute threads of each."),
             ConfigField("adapters", \.adapters, .adapters, "The adapters a learner holds."),
         ]
     }

@@ -45,7 +45,7 @@ public struct ModelConfig: Equatable, Sendable {
 
 /// Some equal workers on one host.
 public struct WorkerConfig: Equatable, Sendable {
-    /// `local` is started by the coordinator itself.
+    /// `local` is started by the coordinator itself, a loopback address by hand.
     public var host = "local"
     /// What they do.
     public var role = ClusterRole.rollout
@@ -64,6 +64,8 @@ public struct WorkerConfig: Equatable, Sendable {
 public struct ClusterConfig: Equatable, Sendable {
     /// Where the coordinator listens: `tcp://HOST:PORT` or `ipc://PATH`.
     public var listen = "tcp://127.0.0.1:0"
+    /// The folder that `mmed-coord keygen` made; nil is no keys, and then nothing beyond this machine. After loading it is absolute.
+    public var keys: String?
     /// The model.
     public var model = ModelConfig()
     /// The workers.

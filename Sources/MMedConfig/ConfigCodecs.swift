@@ -137,7 +137,7 @@ extension ConfigCodec where Value: ConfigSection {
                 var section = try Value.start(node, current: current ?? .empty, path: path)
                 try section.read(node, path: path)
                 return section
-            }, write: { $0.resolved() }, inner: Value.empty.descriptions())
+            }, write: { $0.resolved() }, inner: { Value.empty.descriptions() })
     }
 }
 

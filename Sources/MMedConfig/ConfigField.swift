@@ -22,8 +22,8 @@ struct ConfigCodec<Value> {
     let read: (_ node: ConfigNode, _ path: String, _ current: Value?) throws(MMedError) -> Value
     /// The value as it is written out.
     let write: (Value) -> ResolvedNode
-    /// Keys below this one.
-    var inner: [KeyDescription] = []
+    /// Keys below this one, made when someone asks for the reference: reading does not need them.
+    var inner: () -> [KeyDescription] = { [] }
     /// True for a list of sections.
     var isList = false
 }
@@ -59,7 +59,7 @@ struct ConfigField<Section> {
         let (expects, inner, isList) = (codec.expects, codec.inner, codec.isList)
         describe = { section in
             let own = KeyDescription(path: key, expects: expects, meaning: meaning, preset: nil, isRequired: required)
-            return keyDescriptions(own, codec.write(section[keyPath: property]), inner: inner, isList: isList)
+            return keyDescriptions(own, codec.write(section[keyPath: property]), inner: inner(), isList: isList)
         }
     }
 }

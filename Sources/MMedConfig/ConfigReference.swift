@@ -20,8 +20,8 @@ public enum ConfigReference {
         ## Cluster
 
         \(table(ClusterConfig().descriptions()))
-        Of an entry of `workers`, only `role` must be given. Off-loopback addresses and hosts other than `local` load, so that a
-        cluster can be described, but `start` refuses them until connections have keys.
+        Of an entry of `workers`, only `role` must be given. Without `keys` (or `--keys`), `start` refuses an address or host of
+        another machine. Workers on other hosts are started there by hand, each with its key.
 
         """
     }

@@ -7,6 +7,8 @@ public struct Dataset: Equatable, Sendable {
     public let path: String
     /// At least one for every specialty asked for.
     public let records: [QuestionRecord]
+    /// Lines of each specialty that the run does not have.
+    public let leftOut: [Name: Int]
 
     /// The records of one specialty, in the order of the file: any even number from the start of the quickstart files is balanced.
     public func records(of specialty: Name) -> [QuestionRecord] {
@@ -49,6 +51,7 @@ public struct Dataset: Equatable, Sendable {
         limits: DatasetLimits
     ) throws -> Dataset {
         var records: [QuestionRecord] = []
+        var leftOut: [Name: Int] = [:]
         var lineOfID: [String: Int] = [:]
         let asked = Set(specialties)
         try forEachLine(of: data, path: path, limits: limits) { line, bytes in
@@ -59,7 +62,9 @@ public struct Dataset: Equatable, Sendable {
             }
             if asked.contains(record.specialty) {
                 records.append(record)
-            } else if foreign == .refuse {
+            } else if foreign == .leaveOut, !isSlip(record.specialty.text, of: specialties.map(\.text)) {
+                leftOut[record.specialty, default: 0] += 1
+            } else {
                 let known = specialties.map(\.text)
                 let hint = DatasetLine.hint(for: record.specialty.text, among: known)
                 throw line.error(
@@ -76,7 +81,7 @@ public struct Dataset: Equatable, Sendable {
         if records.isEmpty {
             throw MMedError(.badData, at: path, "the split is empty", mend: "name a file with at least one line")
         }
-        return Dataset(path: path, records: records)
+        return Dataset(path: path, records: records, leftOut: leftOut)
     }
 
     /// Refuses a patient who is in two splits: what is learned of him would be asked of him.

@@ -67,7 +67,8 @@ struct DatasetLine {
         if text.allSatisfy(\.isWhitespace) {
             throw error("`\(key)` is empty", mend: "give it a text")
         }
-        if text.contains("<|") {
+        // Bytes, not characters: an accent after the mark makes another character of it, and the tokenizer reads bytes.
+        if text.utf8.contains("<|".utf8) {
             throw error("`\(key)` contains `<|`, the beginning of a special token", mend: "remove it")
         }
         return text
@@ -137,7 +138,7 @@ struct DatasetLine {
         for key in traces.keys.sorted() {
             let guideline = try name(key, key: "reasoning")
             let trace = try text(key, in: traces)
-            for tag in ["<think>", "</think>", "<answer>", "</answer>"] where trace.contains(tag) {
+            for tag in ["<think>", "</think>", "<answer>", "</answer>"] where trace.utf8.contains(tag.utf8) {
                 throw error("the trace `\(key)` contains \(tag)", mend: "store the trace alone; the form is added")
             }
             result[guideline] = trace

@@ -52,6 +52,6 @@ public struct DatasetLimits: Equatable, Sendable {
 public enum ForeignSpecialty: Equatable, Sendable {
     /// An error that names the line: the default, for it may be a typing mistake.
     case refuse
-    /// The line is checked, then left out.
+    /// The line is checked, then left out and counted; a name that is a slip of one of the run's is an error all the same.
     case leaveOut
 }

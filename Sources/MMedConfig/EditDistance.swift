@@ -7,6 +7,15 @@ func nearest(to word: String, among known: [String]) -> String? {
         ? best.word : nil
 }
 
+/// True for a word that is almost surely one of the known ones with a typing slip in its letters; `site-1` and `site-2` differ
+/// on purpose, and two short words are soon alike.
+func isSlip(_ word: String, of known: [String]) -> Bool {
+    known.contains { other in
+        let (letters, others) = (word.filter { !$0.isNumber }, other.filter { !$0.isNumber })
+        return letters != others && editDistance(letters, others) <= min(2, other.count / 4)
+    }
+}
+
 /// Insertions, deletions, replacements and swaps of neighbours between two words (optimal string alignment).
 func editDistance(_ left: String, _ right: String) -> Int {
     let (a, b) = (Array(left), Array(right))

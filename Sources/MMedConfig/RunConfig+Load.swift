@@ -55,8 +55,13 @@ enum ConfigFile {
     /// Reads a file as a tree.
     static func read(_ path: String) throws(MMedError) -> ConfigNode {
         var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue else {
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
             throw MMedError(.badConfig, at: path, "there is no such configuration file", mend: "correct the path")
+        }
+        guard !isFolder.boolValue else {
+            throw MMedError(
+                .badConfig, at: path, "this is a folder, expected a configuration file",
+                mend: "name a file in it, like \(path)/quickstart.yaml")
         }
         guard let data = FileManager.default.contents(atPath: path) else {
             throw MMedError(.badConfig, at: path, "the file cannot be read", mend: "make it readable")

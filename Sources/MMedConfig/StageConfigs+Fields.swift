@@ -96,7 +96,8 @@ extension MergeConfig: ConfigSection {
                 "density", \.density, .number(0, 1, above: true), "Fraction of each task vector that trimming keeps."),
             ConfigField("lambdaSFT", \.lambdaSFT, .number(0, 100), "Factor on the supervised part."),
             ConfigField("lambdaRL", \.lambdaRL, .number(0, 100), "Factor on the reinforced part."),
-            ConfigField("rank", \.rank, .integer(1...4096), "Rank of the merged adapter."),
+            ConfigField(
+                "rank", \.rank, .integer(1...4096), "Rank of the merged adapter; `linear` keeps the sum of all ranks."),
         ]
     }
 }

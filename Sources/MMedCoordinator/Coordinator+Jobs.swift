@@ -16,7 +16,10 @@ extension Coordinator {
         }
     }
 
-    private func written() { perform(desk.written(at: now())) }
+    private func written() {
+        perform(desk.written(at: now()))
+        wakeListener()
+    }
 
     func apply(_ order: UpdateOrder, _ gradients: [[UInt8]]) {
         let optimizer = ports.optimizer

@@ -8,7 +8,9 @@ public actor Coordinator {
     let ports: CoordinatorPorts
     var desk: CoordinatorDesk
     private var outcome: Outcome?
-    var failure: (any Error)?
+    var failure: (any Error)? { didSet { wakeListener() } }
+    /// Waits until the disk has caught up; a write that was ordered always ends.
+    private var listener: CheckedContinuation<Void, Never>?
     private let clock = ContinuousClock()
     private let start: ContinuousClock.Instant
     /// Work outside of the actor that reports back with an event.
@@ -64,8 +66,13 @@ public actor Coordinator {
 
     private func listen() async {
         for await inbound in endpoint.inbound {
+            if case .closed(let error) = inbound {
+                if failure == nil { failure = error }
+                return
+            }
             perform(desk.take(inbound, at: now()))
             if isOver { return }
+            while desk.isBehind, !isOver { await withCheckedContinuation { listener = $0 } }
         }
     }
 
@@ -81,6 +88,11 @@ public actor Coordinator {
             for await job in jobStream { group.addTask { await job() } }
         }
         // Only a cancelled run comes here; the other tasks end it.
+    }
+
+    func wakeListener() {
+        listener?.resume()
+        listener = nil
     }
 
     // MARK: Effects

@@ -6,6 +6,9 @@ import MMedScheduling
 // What workers with a name say.
 extension CoordinatorDesk {
     mutating func take(_ message: WorkerMessage, from name: Name, _ peer: PeerID) {
+        if let role = peer.identity?.role ?? core.hello(of: name)?.role, let kind = message.foreign(to: role) {
+            return sendAway(peer, name, role, kind)
+        }
         switch message {
         case .hello: break
         case .ready(let credits): feed(.ready(name, credits: credits))
@@ -20,13 +23,31 @@ extension CoordinatorDesk {
         }
     }
 
+    /// A worker that says what only the other role may say is broken or lies: nothing of its work can be trusted.
+    private mutating func sendAway(_ peer: PeerID, _ name: Name, _ role: WorkerRole, _ kind: String) {
+        let reason = "a \(role.rawValue) worker has no business with \(kind)"
+        warn("wrong-role", name, [.init("role", .text(role.rawValue)), .init("message", .text(kind))])
+        send(
+            .refused(reason: reason, mend: "run the mmed-worker of this release, with a key of the right role"),
+            to: peer)
+        if let name = release(peer) { feed(.left(name, reason: reason)) }
+    }
+
     /// A worker that was given up, or that outlived a coordinator, may still work on leases that went to others.
     private mutating func hear(_ beat: Beat, from name: Name) {
         feed(.beat(name, beat))
-        for lease in beat.leases where !core.isLive(lease, of: name) {
+        let void = beat.leases.filter { !core.isLive($0, of: name) }
+        // Beats come at a known pace and name few leases: more of them must not cost an answer each.
+        let pause = core.plan.settings.beatMilliseconds / 2
+        guard !void.isEmpty, toldOfBeat[name].map({ now.since($0) >= pause }) ?? true else { return }
+        toldOfBeat[name] = now
+        for lease in void.prefix(CoordinatorDesk.voidLeasesTold) {
             tell(name, .leaseRevoked(lease, reason: "it is not valid any more"))
         }
     }
+
+    /// A worker never holds more leases than this, so that one beat's answers are bounded.
+    static var voidLeasesTold: Int { 64 }
 
     /// What a lease brought cannot be used: the work goes back, and the worker forgets its result.
     private mutating func reject(_ lease: LeaseID, of name: Name, _ reason: String) {
@@ -38,8 +59,8 @@ extension CoordinatorDesk {
         var judged: [JudgedTrajectory] = []
         var unreadable: String?
         for path in paths {
-            guard let task = core.rewardTask(of: path.slot) else {
-                // The step is over; an empty verdict lets the core answer that the path came too late.
+            guard let task = core.rewardTask(of: path, under: lease, from: name) else {
+                // It cannot be taken; an empty verdict lets the core say why.
                 judged.append(JudgedTrajectory(trajectory: path, parts: .lateArrival))
                 continue
             }

@@ -11,6 +11,8 @@ extension CoordinatorDesk {
             if let name = peers[peer] { take(message, from: name, peer) } else { ask(peer) }
         case .malformed(let peer, let reason):
             warn("malformed-message", peers[peer], [.init("reason", .text(reason))])
+            // It may have been a credit or a path, which nobody would miss: a new introduction says all of it again.
+            if peers[peer] != nil { ask(peer) }
         case .otherVersion(let peer, let major, let minor):
             let theirs = "\(major).\(minor)"
             let own = "\(WireVersion.major).\(WireVersion.minor)"
@@ -22,6 +24,8 @@ extension CoordinatorDesk {
         case .unreachable(let peer):
             asked[peer] = nil
             if let name = release(peer) { feed(.left(name, reason: "its connection is gone")) }
+        // The runtime ends with it: nobody can be told anything any more.
+        case .closed: break
         }
     }
 
@@ -35,7 +39,9 @@ extension CoordinatorDesk {
     private mutating func greet(_ hello: Hello, _ peer: PeerID) {
         asked[peer] = nil
         let holder = connections[hello.name] != nil ? core.hello(of: hello.name) : nil
-        switch handshake.judge(hello, holder: holder) {
+        let judgement = handshake.judge(
+            hello, by: peer.identity, holder: holder, holderIdentity: connections[hello.name]?.identity)
+        switch judgement {
         case .refuse(let reason, let mend):
             send(.refused(reason: reason, mend: mend), to: peer)
             warn("worker-refused", hello.name, [.init("reason", .text(reason)), .init("mend", .text(mend))])
@@ -53,6 +59,7 @@ extension CoordinatorDesk {
             peers[peer] = hello.name
             connections[hello.name] = peer
             toldVoid[hello.name] = nil
+            toldOfBeat[hello.name] = nil
             let plan = core.plan
             send(
                 .welcome(
@@ -69,11 +76,17 @@ extension CoordinatorDesk {
         guard let name = peers.removeValue(forKey: peer), connections[name] == peer else { return nil }
         connections[name] = nil
         toldVoid[name] = nil
+        toldOfBeat[name] = nil
         return name
     }
 
     mutating func warn(_ event: String, _ name: Name?, _ fields: [LogEntry.Field]) {
         let who = LogEntry.Field("worker", .text(name?.text ?? "unknown"))
-        effects.append(.log(LogEntry(.warn, scope: "run", event: event, fields: [who] + fields)))
+        write(LogEntry(.warn, scope: "run", event: event, fields: [who] + fields))
+    }
+
+    /// A line of the log, unless there are enough of its kind.
+    mutating func write(_ entry: LogEntry) {
+        if let line = throttle.admit(entry, at: now) { effects.append(.log(line)) }
     }
 }

@@ -37,6 +37,9 @@ public struct CoordinatorDesk: Sendable {
     var asked: [PeerID: Tick] = [:]
     /// The void gradient lease that a worker was last told of, so that a gradient's many chunks get one answer.
     var toldVoid: [Name: LeaseID] = [:]
+    /// When a worker's beat was last answered with the leases that are void.
+    var toldOfBeat: [Name: Tick] = [:]
+    var throttle = LogThrottle()
     var gradients = GradientIntake()
     /// Summed gradients that learners may still pull, newest last.
     var recentGradients: [(digest: Digest, bytes: [UInt8])] = []
@@ -77,6 +80,7 @@ public struct CoordinatorDesk: Sendable {
             // The beginnings of gradients that will have no end.
             let core = desk.core
             desk.gradients.prune { core.awaits($0, under: $1, from: $2) }
+            for line in desk.throttle.summary(at: now) { desk.effects.append(.log(line)) }
             desk.asked = desk.asked.filter { now.since($0.value) < desk.askMilliseconds }
         }
     }
@@ -132,10 +136,16 @@ public struct CoordinatorDesk: Sendable {
         return connections.values.sorted().map { .send(.end(reason: reason), to: $0) }
     }
 
-    /// Bytes of gradients, and connections without a name: what peers make it hold.
-    public var held: (gradientBytes: Int, strangers: Int, summedGradients: Int) {
-        (gradients.byteCount, asked.count, recentGradients.count)
+    /// Who a connection says it is; nil for a stranger, and for a connection that was replaced.
+    public func name(of peer: PeerID) -> Name? { peers[peer] }
+
+    /// Bytes of gradients, connections without a name, and what waits for the disk: what peers make it hold.
+    public var held: (gradientBytes: Int, strangers: Int, summedGradients: Int, waitingActions: Int) {
+        (gradients.byteCount, asked.count, recentGradients.count, outbox.waitingCount)
     }
+
+    /// So much waits for the disk that nothing should be taken in before the next `written`.
+    public var isBehind: Bool { outbox.isBehind }
 
     // MARK: The core
 
@@ -150,7 +160,14 @@ public struct CoordinatorDesk: Sendable {
 
     mutating func feed(_ event: Event) {
         guard outcome == nil else { return }
-        outbox.append(core.step(event, at: now))
+        var actions = core.step(event, at: now)
+        // At once: behind a record that waits for the disk it might meet another process that has come under the name.
+        for case .dismiss(let name, let reason) in actions {
+            guard let peer = connections[name], release(peer) != nil else { continue }
+            send(.end(reason: reason), to: peer)
+        }
+        actions.removeAll { if case .dismiss = $0 { true } else { false } }
+        outbox.append(actions)
         flush()
     }
 
@@ -169,6 +186,7 @@ public struct CoordinatorDesk: Sendable {
     private mutating func perform(_ action: Action) {
         switch action {
         case .record: preconditionFailure("a record is written by the journal, before what follows it")
+        case .dismiss: preconditionFailure("a dismissal does not wait")
         case .send(let name, let message):
             if let peer = connections[name] { send(message, to: peer) }
         case .broadcast(let update):
@@ -183,13 +201,11 @@ public struct CoordinatorDesk: Sendable {
             effects.append(.apply(order, gradients: parts))
         case .merge(let order): effects.append(.merge(order))
         case .forgetGradient(let shard): gradients.forget(shard)
-        case .dismiss(let name, let reason):
-            guard let peer = connections[name], release(peer) != nil else { return }
-            send(.end(reason: reason), to: peer)
-        case .log(let entry): effects.append(.log(entry))
+        case .log(let entry): write(entry)
         case .metric(let entry): effects.append(.metric(entry))
         case .finish(let result):
             outcome = result
+            for line in throttle.summary(at: now, isLast: true) { effects.append(.log(line)) }
             effects.append(.finish(result))
         }
     }

@@ -7,6 +7,9 @@ struct Outbox {
     /// Records of one group at most: what a crash in the middle of a write may undo.
     static let recordsPerGroup = 256
 
+    /// Beyond so many actions behind a slow disk nothing more is taken from the wire, so that TCP holds the senders back.
+    static let actionsWaiting = 8_192
+
     private var waiting: [Action] = []
     /// Where `waiting` begins; what is before is done.
     private var done = 0
@@ -49,6 +52,11 @@ struct Outbox {
         defer { held = nil }
         return held ?? []
     }
+
+    /// Too much waits for the disk.
+    var isBehind: Bool { held != nil && waitingCount >= Outbox.actionsWaiting }
+    /// Actions behind the group that is being written.
+    var waitingCount: Int { waiting.count - done }
 
     private mutating func advance(by count: Int) {
         done += count

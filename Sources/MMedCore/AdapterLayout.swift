@@ -155,7 +155,9 @@ public struct AdapterLayout: Hashable, Sendable {
         let targets = words[4].dropFirst().dropLast().split(separator: ",").map { Projection(rawValue: String($0)) }
         let widths = words[5].split(separator: "x").map { Int($0) }
         guard targets.allSatisfy({ $0 != nil }), widths.count == 5,
-            widths.allSatisfy({ $0.map { (1...1_000_000).contains($0) } ?? false })
+            widths.allSatisfy({ $0.map { (1...1_000_000).contains($0) } ?? false }),
+            // Every layer has its pairs in memory, so a few bytes must not name a million of them.
+            let layers = widths[0], layers <= 1_024
         else { return nil }
         let sizes = widths.compactMap { $0 }
         self.init(

@@ -1,5 +1,6 @@
 import Glibc
 public import MMedCore
+import MMedLocks
 import Synchronization
 
 /// A named place in the program where a test can make the process die, stand still, or fail.
@@ -35,7 +36,7 @@ public enum Failpoint {
     }
 
     private static let armed = Atomic<Bool>(false)
-    private static let state = Mutex(State())
+    private static let state = Locked(State())
 
     /// True when a test has asked for anything.
     public static var isArmed: Bool { armed.load(ordering: .relaxed) }

@@ -1,3 +1,5 @@
+import MMedCore
+
 /// Every size, count and depth that the wire allows, in one place. A message beyond one of them is refused by the sender and by the receiver.
 /// Tests hold the limits against each other (`MMedCodecTests`).
 public enum Limits {
@@ -33,12 +35,14 @@ public enum Limits {
 
     /// Connections that the coordinator's end keeps apart; the longest silent one makes room.
     public static let peers = 4096
+    /// Malformed frames of one connection before the coordinator's end closes it.
+    public static let malformedFrames = 64
     /// Leases that one `ready` may ask for.
     public static let credits = 1024
     /// Leases that one beat may name.
     public static let leasesPerBeat = 1024
     /// Compute threads of a worker.
-    public static let threads = 4096
+    public static let threads = ComputeThreads.allowed.upperBound
     /// Adapters of a run.
     public static let adapters = 64
     /// Rank of an adapter.
@@ -82,6 +86,8 @@ public enum Limits {
     public static let canaryTokens = 24
     /// Two workers' canaries of one version may differ by so much: another processor rounds otherwise, other weights do not.
     public static let canaryDifference = 0.01
+    /// Tokens or milliseconds that a shard's figures may name: the sums over all shards of an update must fit.
+    public static let shardFigure = 1 << 40
     /// A log-prob may exceed 0 by so much through rounding.
     public static let logprobExcess: Float = 0.01
 
@@ -93,8 +99,9 @@ public enum Limits {
     public static let workerQueueBytes = 8 << 20
     /// Bytes of messages that nobody has taken yet before an endpoint stops to read its socket.
     public static let inboundQueueBytes = 64 << 20
-    /// Messages that nobody has taken yet before an endpoint stops to read its socket.
-    public static let inboundQueueMessages = 1 << 14
+    /// Messages that nobody has taken yet before an endpoint stops to read its socket. ZeroMQ takes them from its connections
+    /// in turn, so this queue is all that one that floods can put before the others.
+    public static let inboundQueueMessages = 512
     /// Messages taken from a socket in one turn, so that sends get theirs.
     public static let receivesPerTurn = 256
     /// Messages that ZeroMQ queues for a connection in each direction.

@@ -1,10 +1,24 @@
+public import MMedCore
+
 /// A connection as the transport knows it; a reconnect makes a new one.
 public struct PeerID: Hashable, Comparable, Sendable {
     /// Counts connections.
     public let number: UInt64
+    /// Who is at its other end, as the key of the connection proves it; nil where connections have no keys. It never
+    /// changes for a number: another key, role or name is another peer.
+    public let identity: Identity?
 
     /// A connection.
-    public init(number: UInt64) { self.number = number }
+    public init(number: UInt64, identity: Identity? = nil) {
+        self.number = number
+        self.identity = identity
+    }
+
+    /// The same connection.
+    public static func == (left: PeerID, right: PeerID) -> Bool { left.number == right.number }
+
+    /// By the number, which says all.
+    public func hash(into hasher: inout Hasher) { hasher.combine(number) }
 
     /// Older before newer.
     public static func < (left: PeerID, right: PeerID) -> Bool { left.number < right.number }
@@ -18,8 +32,10 @@ public enum InboundFromWorkers: Sendable {
     case malformed(PeerID, reason: String)
     /// A worker of another protocol version.
     case otherVersion(PeerID, major: UInt8, minor: UInt8)
-    /// A message could not be sent: the connection is gone or its queue is full.
+    /// A message could not be sent: the connection is gone or its queue is full; or its key is not allowed any more.
     case unreachable(PeerID)
+    /// The endpoint closes by itself, because it cannot keep its promises any more; nothing comes after this.
+    case closed(MMedError)
 }
 
 /// The coordinator's end of the wire.
@@ -40,6 +56,9 @@ public enum InboundFromCoordinator: Sendable {
     case malformed(reason: String)
     /// A coordinator of another protocol version.
     case otherVersion(major: UInt8, minor: UInt8)
+    /// The connection was not opened: the coordinator does not take the key, or not this kind of connection. The endpoint
+    /// tries again; the words are for the log, since nothing has proved yet who spoke them.
+    case handshakeFailed(reason: String)
 }
 
 /// A worker's end of the wire.

@@ -12,25 +12,41 @@ struct CanaryLedger {
 extension CoordinatorCore {
     /// Versions whose canaries are remembered.
     private static var canariesKept: Int { 64 }
+    /// Workers whose numbers for one version are remembered.
+    private static var reportsKept: Int { 64 }
 
     mutating func take(_ report: CanaryReport, from name: Name) {
         guard workers[name] != nil else { return }
         workers[name]?.lastHeard = now
         guard report.adapter.map(isOurs) ?? true else { return }
         let place: Int
+        // Only what this run has handed out gets a place, so that invented versions push nothing out.
         if let known = canaries.firstIndex(where: { $0.adapter == report.adapter }) {
             place = known
         } else {
+            guard report.adapter.map(isHandedOut) ?? true else { return }
             if canaries.count == CoordinatorCore.canariesKept { canaries.removeFirst() }
             canaries.append(CanaryLedger(adapter: report.adapter))
             place = canaries.count - 1
             warnIfLikeBase(report, from: name)
         }
-        canaries[place].reports.removeAll {
-            $0.worker == name || workers[$0.worker] == nil && $0.logprob != report.logprob
+        canaries[place].reports.removeAll { $0.worker == name || workers[$0.worker] == nil }
+        if canaries[place].reports.count == CoordinatorCore.reportsKept {
+            let unproven = canaries[place].reports.firstIndex { workers[$0.worker]?.isProven != true }
+            canaries[place].reports.remove(at: unproven ?? 0)
         }
         canaries[place].reports.append((name, report.logprob))
         compare(canaries[place])
+    }
+
+    /// A version that a worker can have been asked to load by now.
+    private func isHandedOut(_ adapter: AdapterReference) -> Bool {
+        adapter == state.merged || state.heads.contains { $0.reference == adapter }
+            || state.stageHeads.contains { $0.reference == adapter }
+            || tracks.contains { track in
+                track.head?.reference == adapter || track.progress.start == adapter
+                    || track.progress.recent.contains(adapter)
+            }
     }
 
     private func isOurs(_ adapter: AdapterReference) -> Bool {
@@ -38,6 +54,7 @@ extension CoordinatorCore {
     }
 
     /// With two different numbers nobody knows who is right, so both are named; where more agree, the others are given up.
+    /// Once any of them has brought results, those alone have a voice: a crowd of newcomers cannot have workers sent away.
     private mutating func compare(_ ledger: CanaryLedger) {
         func agree(_ left: Double, _ right: Double) -> Bool { abs(left - right) <= Limits.canaryDifference }
         guard let last = ledger.reports.last,
@@ -52,7 +69,9 @@ extension CoordinatorCore {
                 .init("other_logprob", .double(other.logprob)),
                 .init("mend", .text("one of them computes with other weights: restart it, and compare their models")),
             ])
-        let support = ledger.reports.map { report in ledger.reports.count { agree($0.logprob, report.logprob) } }
+        let proven = ledger.reports.filter { workers[$0.worker]?.isProven == true }
+        let voices = proven.isEmpty ? ledger.reports : proven
+        let support = ledger.reports.map { report in voices.count { agree($0.logprob, report.logprob) } }
         let most = support.max() ?? 0
         guard most >= 2 else { return }
         for (report, count) in zip(ledger.reports, support) where count < most {

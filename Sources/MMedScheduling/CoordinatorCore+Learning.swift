@@ -67,7 +67,7 @@ extension CoordinatorCore {
             return
         }
         close(lease)
-        workers[name]?.strikes = 0
+        workers[name]?.prove()
         tracks[place.track].steps[0].shards[place.shard].status = .received(statistics)
         moved()
         let step = tracks[place.track].steps[0]

@@ -11,7 +11,9 @@ extension CoordinatorCore {
         while isGranting {
             isGranting = false
             for name in workerNames {
-                guard let worker = workers[name], worker.credits > 0, !mustRest(worker) else { continue }
+                guard let worker = workers[name], worker.credits > 0, !mustRest(worker),
+                    worker.isProven || worker.leases.count < CoordinatorCore.leasesOnProbation
+                else { continue }
                 let isGranted =
                     switch worker.hello.role {
                     case .rollout: grantSlots(to: name)
@@ -40,7 +42,8 @@ extension CoordinatorCore {
         nextFence += 1
         let lease = LeaseID(fence: nextFence)
         leases[lease] = LeaseState(
-            worker: name, work: work, deadline: now + plan.settings.leaseMilliseconds, grantedAt: now)
+            worker: name, work: work, deadline: now + plan.settings.leaseMilliseconds, grantedAt: now,
+            lastDeadline: now + longestHold)
         workers[name]?.leases.append(lease)
         workers[name]?.credits -= 1
         moved()
@@ -102,10 +105,11 @@ extension CoordinatorCore {
         return taken
     }
 
-    /// A lease takes at most its equal part of what is open.
+    /// A lease takes at most its equal part of what is open, among those that have ever asked for work.
     private func fairShare() -> Int {
         let open = tracks.reduce(0) { $0 + $1.openSlots }
-        let hands = max(1, workers.values.reduce(0) { $0 + ($1.hello.role == .rollout ? 1 : 0) })
+        let hands = max(
+            1, workers.values.reduce(0) { $0 + ($1.hello.role == .rollout && $1.hasAsked ? 1 : 0) })
         return max(1, min(plan.settings.slotsPerLease, (open + hands - 1) / hands))
     }
 

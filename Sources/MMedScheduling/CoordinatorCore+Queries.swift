@@ -10,6 +10,19 @@ extension CoordinatorCore {
         return tracks[place.track].steps[place.step].questions[place.question].reward
     }
 
+    /// How a path that came under a lease is scored; nil when it cannot be taken whatever its reward is: its step is over,
+    /// its slot is not its sender's, or it is longer than was asked for. To read it would be work for nothing.
+    public func rewardTask(of path: Trajectory, under lease: LeaseID, from name: Name) -> RewardTask? {
+        guard let task = rewardTask(of: path.slot), let place = place(of: path.slot),
+            path.completionIds.count <= stage.sampling.maxTokens
+        else { return nil }
+        switch slot(at: place).status {
+        case .leased(let holder): return holder == lease && leases[lease]?.worker == name ? task : nil
+        case .open: return isOfEarlierEpoch(lease) ? task : nil
+        case .done, .failed: return nil
+        }
+    }
+
     /// The adapter that a shard under way belongs to.
     public func adapterName(of id: ShardID) -> Name? {
         guard state.stage < plan.stages.count, let place = place(of: id) else { return nil }
@@ -26,6 +39,9 @@ extension CoordinatorCore {
 
     /// True while the worker holds the lease.
     public func isLive(_ lease: LeaseID, of name: Name) -> Bool { leases[lease]?.worker == name }
+
+    /// The fence of the newest right that was granted.
+    public var lastFence: LeaseID { LeaseID(fence: nextFence) }
 
     /// Live learners that hold an adapter, in name order.
     public func learners(of adapter: Name) -> [Name] {

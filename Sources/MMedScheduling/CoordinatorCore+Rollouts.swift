@@ -100,16 +100,20 @@ extension CoordinatorCore {
                         prompt: question.promptNames[Int(path.trajectory.slot.guideline)],
                         specialty: tracks[place.track].plan.specialty))))
         set(.done(path, under: sentUnder), at: place)
-        workers[name]?.strikes = 0
+        workers[name]?.prove()
+        let lastDeadline = now + longestHold
+        leases[lease]?.lastDeadline = lastDeadline
         moved()
     }
 
     /// A path that was finished while the coordinator was away: its lease died with an earlier coordinator, nobody holds
     /// its slot now, and it is what would be asked for.
     private func canAdopt(_ path: Trajectory, of lease: LeaseID, from name: Name, at place: SlotPlace) -> Bool {
-        lease.fence >> LeaseID.grantBits < state.epoch && workers[name]?.hello.role == .rollout
-            && refusal(of: path, at: place) == nil
+        isOfEarlierEpoch(lease) && workers[name]?.hello.role == .rollout && refusal(of: path, at: place) == nil
     }
+
+    /// The first epoch is 1: a fence below it was never granted by anybody.
+    func isOfEarlierEpoch(_ lease: LeaseID) -> Bool { (1..<state.epoch).contains(lease.fence >> LeaseID.grantBits) }
 
     /// Tells the journal why a path was not taken. A worker cannot fill the disk with it: each slot has a few such lines.
     private mutating func drop(

@@ -5,6 +5,11 @@ import MMedProtocol
 extension CoordinatorCore {
     /// Leases that a worker may hold and ask for together, whatever it says.
     static var leasesPerWorker: Int { 64 }
+    /// Leases that a worker may hold before it has brought any result: a newcomer cannot hoard the run's work.
+    static var leasesOnProbation: Int { 8 }
+
+    /// Milliseconds for which beats alone can hold a lease: progress is only claimed, a result is seen.
+    var longestHold: UInt64 { plan.settings.leaseMilliseconds * plan.settings.leaseRenewals }
 
     mutating func join(_ hello: Hello) {
         if var known = workers[hello.name], known.hello == hello {
@@ -57,6 +62,7 @@ extension CoordinatorCore {
         guard var worker = workers[name] else { return }
         let room = max(0, CoordinatorCore.leasesPerWorker - worker.leases.count - worker.credits)
         worker.credits += min(room, max(0, credits))
+        worker.hasAsked = worker.hasAsked || credits > 0
         worker.lastHeard = now
         workers[name] = worker
     }
@@ -75,7 +81,7 @@ extension CoordinatorCore {
             worker.progress = beat.progress
             moved()
             for lease in beat.leases where leases[lease]?.worker == name {
-                leases[lease]?.deadline = now + plan.settings.leaseMilliseconds
+                leases[lease]?.renew(until: now + plan.settings.leaseMilliseconds)
             }
         }
         workers[name] = worker

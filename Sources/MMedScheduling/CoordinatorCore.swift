@@ -142,8 +142,10 @@ public struct CoordinatorCore: Sendable {
             workers[name] = worker
         }
         for lease in leases.keys.sorted() {
-            guard let deadline = leases[lease]?.deadline else { continue }
-            leases[lease]?.deadline = deadline + pause
+            guard var held = leases[lease] else { continue }
+            held.deadline = held.deadline + pause
+            held.lastDeadline = held.lastDeadline + pause
+            leases[lease] = held
         }
         missingSince = missingSince.mapValues { $0 + pause }
     }

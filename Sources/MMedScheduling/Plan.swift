@@ -125,6 +125,8 @@ public struct SchedulingSettings: Hashable, Sendable {
     public var slotsPerLease = 32
     /// Milliseconds until a lease ends unless a beat with progress renews it.
     public var leaseMilliseconds: UInt64 = 60_000
+    /// Lengths of a lease for which beats may renew it while it brings no result.
+    public var leaseRenewals: UInt64 = 16
     /// Milliseconds between beats; a worker silent for `silentBeats` of them is gone.
     public var beatMilliseconds: UInt64 = 1_000
     /// Beats that may be missed.

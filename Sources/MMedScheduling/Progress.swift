@@ -194,6 +194,16 @@ struct WorkerState {
     var strikes = 0
     /// After a failure others go first until then.
     var restsUntil = Tick(milliseconds: 0)
+    /// It has said that it can hold leases.
+    var hasAsked = false
+    /// It has brought a result that was taken.
+    var isProven = false
+
+    /// A result of it was taken.
+    mutating func prove() {
+        strikes = 0
+        isProven = true
+    }
 
     func holds(_ adapter: Name) -> Bool { hello.adapters.isEmpty || hello.adapters.contains(adapter) }
 
@@ -213,6 +223,10 @@ struct LeaseState {
     let work: LeaseWork
     var deadline: Tick
     let grantedAt: Tick
+    /// However much progress is claimed, no beat renews it beyond this; a result does.
+    var lastDeadline: Tick
+
+    mutating func renew(until time: Tick) { deadline = min(time, lastDeadline) }
 }
 
 /// A role that the run cannot go on without; a learner must hold the adapter.

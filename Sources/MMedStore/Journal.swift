@@ -2,8 +2,8 @@ import Foundation
 import GRDB
 public import MMedCore
 import MMedFormats
+import MMedLocks
 public import MMedScheduling
-import Synchronization
 
 /// The last row of a journal: how many there are, and the hash over all of them.
 public struct JournalHead: Hashable, Sendable {
@@ -38,7 +38,7 @@ public final class Journal: Sendable {
     public let path: String
     let database: DatabaseQueue
     /// After a write that failed the kernel may have dropped what it could not write: only a new process reads the truth.
-    private let isBroken = Mutex(false)
+    private let isBroken = Locked(false)
 
     /// Opens a journal, or creates one where there is none. Throws `badData` for a file that is no journal of this format,
     /// `tryAgain` when the disk refuses or another process holds it.

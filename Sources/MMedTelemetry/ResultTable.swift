@@ -2,10 +2,11 @@ import MMedCore
 
 /// The table at the end of a run: base, DSA, GBA and merged by specialty, with intervals, as text for `report.txt` and a terminal.
 public struct ResultTable: Sendable {
-    private let interval: @Sendable (_ successes: Int, _ trials: Int) -> Interval
+    private let interval: @Sendable (_ share: Double, _ trials: Int) -> Interval
 
-    /// The interval is passed in (Wilson's, from the algorithms' room), so that there is one definition of it.
-    public init(interval: @escaping @Sendable (_ successes: Int, _ trials: Int) -> Interval) {
+    /// The interval of a mean over independent trials is passed in (Wilson's, from the algorithms' room), so that there is one
+    /// definition of it.
+    public init(interval: @escaping @Sendable (_ share: Double, _ trials: Int) -> Interval) {
         self.interval = interval
     }
 
@@ -29,16 +30,18 @@ public struct ResultTable: Sendable {
         for specialty in specialties {
             for result in results where result.specialty == specialty { rows.append(row(result)) }
         }
-        return "Test accuracy in percent; n counts sampled answers; intervals are Wilson's.\n"
+        return "Test accuracy in percent; n counts sampled answers; intervals are Wilson's over questions.\n"
             + ResultTable.aligned(rows, leftColumns: 3)
     }
 
     private func row(_ result: StageResult) -> [String] {
         [
             result.specialty.text, result.stage, result.prompt, String(result.samples),
-            percentWithInterval(result.strict, result.samples),
+            // Further answers to a question are no trials of their own.
+            percentWithInterval(result.strict, of: result.samples, trials: result.questions),
             result.samples > 0 ? fixed(result.balancedAccuracy * 100, 1) : "-",
-            percent(result.lenient, result.samples), percentWithInterval(result.choice, result.questions),
+            percent(result.lenient, result.samples),
+            percentWithInterval(result.choice, of: result.questions, trials: result.questions),
             percent(result.unparsed, result.samples),
         ]
     }
@@ -75,9 +78,9 @@ public struct ResultTable: Sendable {
         whole > 0 ? fixed(Double(part) / Double(whole) * 100, 1) : "-"
     }
 
-    private func percentWithInterval(_ part: Int, _ whole: Int) -> String {
+    private func percentWithInterval(_ part: Int, of whole: Int, trials: Int) -> String {
         guard whole > 0 else { return "-" }
-        let ends = interval(part, whole)
+        let ends = interval(Double(part) / Double(whole), trials)
         return "\(percent(part, whole)) [\(fixed(ends.low * 100, 1)), \(fixed(ends.high * 100, 1))]"
     }
 

@@ -1,4 +1,5 @@
 import CKernels
+import MMedCore
 
 /// A fixed set of threads that run the parts of one job at a time; they sleep when there is none.
 ///
@@ -10,9 +11,9 @@ public final class ComputePool: @unchecked Sendable {
     public let threads: Int
     private let handle: OpaquePointer
 
-    /// A pool of `threads` threads (at least 1, at most 256), the caller of `run` being one of them.
+    /// A pool of `threads` threads (held within `ComputeThreads.allowed`), the caller of `run` being one of them.
     public init(threads: Int) {
-        let wanted = min(max(threads, 1), 256)
+        let wanted = min(max(threads, ComputeThreads.allowed.lowerBound), ComputeThreads.allowed.upperBound)
         guard let handle = mmed_pool_create(Int32(wanted)) else {
             preconditionFailure("the system gives no thread for a pool of \(wanted)")
         }

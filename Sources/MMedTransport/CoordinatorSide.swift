@@ -1,4 +1,6 @@
+import Glibc
 import MMedCodec
+import MMedCore
 import MMedProtocol
 
 /// The coordinator's socket, peers and queues on its thread.
@@ -11,12 +13,21 @@ final class CoordinatorSide: SocketOwner {
 
     private struct Peer {
         var routingID: [UInt8]
+        var identity: Identity?
+        /// The connection that it was heard on last.
+        var descriptor: Int32 = -1
         var sequenceHeard: UInt64?
         var sequenceSent: UInt64 = 0
         var outgoing = Fifo<[UInt8]>()
         var outgoingBytes = 0
         /// Count of all messages when this peer was last heard.
         var heardAt: UInt64
+        /// Frames that were not of the protocol.
+        var malformed = 0
+
+        var isClosed: Bool { malformed >= Limits.malformedFrames }
+        /// Who goes first when there are too many: who never said a word of the protocol, then who was silent longest.
+        var standing: (Int, UInt64) { (isClosed ? 0 : sequenceHeard == nil ? 1 : 2, heardAt) }
     }
 
     private let mailbox: Mailbox<Letter>
@@ -27,16 +38,72 @@ final class CoordinatorSide: SocketOwner {
     private var waiting: [UInt64] = []
     private var lastNumber: UInt64 = 0
     private var heard: UInt64 = 0
+    /// Nil where connections have no keys.
+    private let gatekeeper: Gatekeeper?
+    /// The list that all peers were last held against.
+    private var edition = 0
+    /// Something came that the gatekeeper should have stopped, or it has ended: nothing more is taken or sent.
+    private var isBroken = false
 
-    init(mailbox: Mailbox<Letter>, inbound: InboundQueue<InboundFromWorkers>) {
+    init(mailbox: Mailbox<Letter>, inbound: InboundQueue<InboundFromWorkers>, gatekeeper: Gatekeeper? = nil) {
         self.mailbox = mailbox
         self.inbound = inbound
+        self.gatekeeper = gatekeeper
     }
 
     func takeMail() -> Bool {
         let (letters, closing) = mailbox.take()
-        for letter in letters { queue(letter) }
-        return closing
+        if let gatekeeper { watch(gatekeeper, isClosing: closing) }
+        for letter in letters where !isBroken { queue(letter) }
+        return closing || isBroken
+    }
+
+    // MARK: Keys
+
+    /// Ends the endpoint when the gatekeeper is gone, and cuts off whom a new list leaves out.
+    private func watch(_ gatekeeper: Gatekeeper, isClosing: Bool) {
+        if gatekeeper.hasEnded, !isClosing { breakOff("the thread that checks keys has ended") }
+        let current = gatekeeper.edition
+        if edition == current { return }
+        edition = current
+        for (number, peer) in peers where peer.identity.map(gatekeeper.admits) != true {
+            forget(number)
+            cut(peer.descriptor)
+        }
+    }
+
+    private func breakOff(_ why: String) {
+        guard !isBroken else { return }
+        isBroken = true
+        for (number, peer) in peers {
+            forget(number)
+            cut(peer.descriptor)
+        }
+        inbound.push(
+            .closed(
+                MMedError(
+                    .internalError, at: "the wire", "\(why), and without it strangers would be let in",
+                    mend: "go on with --resume; nothing that came since then was taken")))
+    }
+
+    /// Closes a connection, so that its worker must pass the door again. ZeroMQ owns the descriptor and cannot be asked
+    /// to close one connection; should it have given the number to another by now, that one connects anew, and no more.
+    private func cut(_ descriptor: Int32) { WireSocket.hangUp(descriptor) }
+
+    private enum Pass {
+        case nobodyAsked
+        case granted(Identity?)
+        case denied
+    }
+
+    /// Holds a message against the list once more: the door may have been passed under an older one, or unattended.
+    private func check(_ received: WireSocket.Received) -> Pass {
+        guard let gatekeeper else { return .granted(nil) }
+        guard let userID = received.userID else { return .nobodyAsked }
+        let (identity, current) = gatekeeper.look(userID)
+        // Whom the new list leaves out is gone before anybody is heard under it.
+        if current != edition { watch(gatekeeper, isClosing: false) }
+        return identity.map(Pass.granted) ?? .denied
     }
 
     private func queue(_ letter: Letter) {
@@ -64,7 +131,7 @@ final class CoordinatorSide: SocketOwner {
         guard let peer = peers.removeValue(forKey: number) else { return }
         numbers[peer.routingID] = nil
         waiting.removeAll { $0 == number }
-        inbound.push(.unreachable(PeerID(number: number)))
+        inbound.push(.unreachable(PeerID(number: number, identity: peer.identity)))
     }
 
     func sendQueued(on socket: WireSocket) -> SocketLoop.Pending {
@@ -94,7 +161,20 @@ final class CoordinatorSide: SocketOwner {
 
     func hasRoom() -> Bool { inbound.hasRoom() }
 
-    func hear(_ received: WireSocket.Received) {
+    func tend(_ socket: WireSocket) -> Int { -1 }
+
+    func hear(_ received: WireSocket.Received) -> Bool {
+        if isBroken { return true }
+        // What was under way when the connection was closed is not even read.
+        if let known = numbers[received.routingID], peers[known]?.isClosed == true { return false }
+        let identity: Identity?
+        switch check(received) {
+        case .granted(let found): identity = found
+        case .denied: return false
+        case .nobodyAsked:
+            breakOff("a message came from a connection that nobody had checked")
+            return true
+        }
         let result = Result { () throws(CodecError) in
             guard received.partCount == 1 else {
                 throw .malformed(reason: "\(received.partCount) parts instead of one")
@@ -102,9 +182,19 @@ final class CoordinatorSide: SocketOwner {
             let message = try MessageCodec.decodeWorkerMessage(received.body)
             return (message, try MessageCodec.sequence(of: received.body))
         }
-        let number = number(of: received.routingID, opens: (try? result.get().1) == 0)
-        let peer = PeerID(number: number)
-        inbound.push(read(result, from: peer), bytes: received.body.count)
+        let number = number(of: received.routingID, by: identity, opens: (try? result.get().1) == 0)
+        update(number) { $0.descriptor = received.descriptor }
+        let peer = PeerID(number: number, identity: identity)
+        var event = read(result, from: peer)
+        if case .malformed(_, let reason) = event {
+            update(number) { $0.malformed += 1 }
+            if peers[number]?.isClosed == true {
+                event = .malformed(
+                    peer, reason: "\(reason); its connection is closed after \(Limits.malformedFrames) such frames")
+            }
+        }
+        inbound.push(event, bytes: received.body.count)
+        return peers[number]?.isClosed != true
     }
 
     private func read(_ result: Result<(WorkerMessage, UInt64), CodecError>, from peer: PeerID) -> InboundFromWorkers {
@@ -121,21 +211,22 @@ final class CoordinatorSide: SocketOwner {
         }
     }
 
-    /// The number of a connection, a new one for a routing id that is not known or that begins anew at sequence 0.
-    private func number(of routingID: [UInt8], opens: Bool) -> UInt64 {
+    /// The number of a connection, a new one for a routing id that is not known, that begins anew at sequence 0, or that
+    /// comes with another key: a peer may choose its routing id, and must not step into another's session by it.
+    private func number(of routingID: [UInt8], by identity: Identity?, opens: Bool) -> UInt64 {
         heard += 1
         if let known = numbers[routingID] {
-            if !(opens && peers[known]?.sequenceHeard != nil) {
+            if peers[known]?.identity == identity, !(opens && peers[known]?.sequenceHeard != nil) {
                 update(known) { $0.heardAt = heard }
                 return known
             }
             forget(known)
         }
-        if peers.count >= Limits.peers, let silent = peers.min(by: { $0.value.heardAt < $1.value.heardAt }) {
+        if peers.count >= Limits.peers, let silent = peers.min(by: { $0.value.standing < $1.value.standing }) {
             forget(silent.key)
         }
         lastNumber += 1
-        peers[lastNumber] = Peer(routingID: routingID, heardAt: heard)
+        peers[lastNumber] = Peer(routingID: routingID, identity: identity, heardAt: heard)
         numbers[routingID] = lastNumber
         return lastNumber
     }

@@ -1,3 +1,4 @@
+import MMedLocks
 import MMedProtocol
 
 /// What a socket's thread has heard, until somebody takes it. Beyond its bounds the thread stops to read, so TCP holds the senders back.
@@ -22,8 +23,17 @@ final class InboundQueue<Element: Sendable>: Sendable {
     init(bell: Bell) { self.bell = bell }
 
     /// The queue as a stream for one reader; it ends after `end`, and when its reader is cancelled.
-    var stream: AsyncStream<Element> {
-        AsyncStream(unfolding: { await self.next() }, onCancel: { self.cancelTakers() })
+    var stream: AsyncStream<Element> { stream { _ in true } }
+
+    /// The same without what may not be taken (any more) when its turn comes.
+    func stream(_ mayTake: @escaping @Sendable (Element) -> Bool) -> AsyncStream<Element> {
+        AsyncStream(
+            unfolding: {
+                while let element = await self.next() {
+                    if mayTake(element) { return element }
+                }
+                return nil
+            }, onCancel: { self.cancelTakers() })
     }
 
     /// False when the thread must not read; it is woken when that changes.

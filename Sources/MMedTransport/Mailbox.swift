@@ -1,3 +1,5 @@
+import MMedLocks
+
 /// Frames on their way to the thread that owns a socket, and the request to close it.
 final class Mailbox<Letter: Sendable>: Sendable {
     private struct Waiting: Sendable {

@@ -8,8 +8,10 @@ protocol SocketOwner: AnyObject {
     func sendQueued(on socket: WireSocket) -> SocketLoop.Pending
     /// Whether another message may be read now.
     func hasRoom() -> Bool
-    /// A message came.
-    func hear(_ received: WireSocket.Received)
+    /// A message came; false when its connection is to be closed.
+    func hear(_ received: WireSocket.Received) -> Bool
+    /// Looks after the connections; the milliseconds until it wants to again, -1 for when something happens.
+    func tend(_ socket: WireSocket) -> Int
     /// The socket is closed.
     func end()
 }
@@ -39,6 +41,8 @@ enum SocketLoop {
                 timeout = pause
             }
             if receive(owner, socket) == Limits.receivesPerTurn { timeout = 0 }
+            let due = owner.tend(socket)
+            if due >= 0 { timeout = timeout < 0 ? due : min(timeout, due) }
             socket.wait(
                 bell: bell, forInput: owner.hasRoom(), forOutput: pending == .untilWritable, milliseconds: timeout)
         }
@@ -64,7 +68,7 @@ enum SocketLoop {
     private static func receive(_ owner: any SocketOwner, _ socket: WireSocket) -> Int {
         var count = 0
         while count < Limits.receivesPerTurn, owner.hasRoom(), let received = socket.receive() {
-            owner.hear(received)
+            if !owner.hear(received) { WireSocket.hangUp(received.descriptor) }
             count += 1
         }
         return count

@@ -18,6 +18,16 @@ final class WireSocket {
         case unreachable
     }
 
+    /// How a connection is protected.
+    enum Security {
+        /// Not at all: this machine only.
+        case open
+        /// Workers prove their keys to the gatekeeper, and the coordinator proves its own.
+        case coordinator(SecretKey, Gatekeeper)
+        /// The worker proves its key, and takes no other coordinator than that of the key it has pinned.
+        case worker(KeyPair, coordinator: PublicKey)
+    }
+
     /// A whole message as it came.
     struct Received {
         /// Empty on a dealer.
@@ -25,14 +35,24 @@ final class WireSocket {
         var body: [UInt8]
         /// Parts behind the routing id; the protocol knows one.
         var partCount: Int
+        /// On a router with keys: the key that the gatekeeper let in, as text. Nil where nobody was asked.
+        var userID: String?
+        /// On a router: the connection's descriptor, which ZeroMQ owns; -1 when it does not tell.
+        var descriptor: Int32 = -1
     }
 
     private let kind: Kind
     private let context: UnsafeMutableRawPointer
     private let socket: UnsafeMutableRawPointer
+    private let gatekeeper: Gatekeeper?
+    private var monitor: HandshakeMonitor?
 
-    init(_ kind: Kind, ipv6: Bool = false) throws(MMedError) {
+    /// With `watchesHandshakes` the owner must take what `nextHandshake` has before each wait, or the wait is none.
+    init(
+        _ kind: Kind, ipv6: Bool = false, security: Security = .open, watchesHandshakes: Bool = false
+    ) throws(MMedError) {
         self.kind = kind
+        if case .coordinator(_, let keeper) = security { gatekeeper = keeper } else { gatekeeper = nil }
         let mend = "raise the limit of open files (ulimit -n)"
         guard let context = zmq_ctx_new() else {
             throw MMedError(.tryAgain, "no ZeroMQ context: \(describe(zmq_errno()))", mend: mend)
@@ -43,10 +63,36 @@ final class WireSocket {
             throw MMedError(.tryAgain, "no ZeroMQ socket: \(describe(code))", mend: mend)
         }
         (self.context, self.socket) = (context, socket)
-        guard setOptions(ipv6: ipv6) else {
+        guard setOptions(ipv6: ipv6), protect(security) else {
             let code = zmq_errno()
             close(lingerMilliseconds: 0)
             throw MMedError(.internalError, "ZeroMQ refuses a socket option: \(describe(code))")
+        }
+        do {
+            // Before the first connection: without an answer at the door ZeroMQ lets everybody in.
+            try gatekeeper?.open(in: WireContext(handle: context))
+            if watchesHandshakes { monitor = try HandshakeMonitor(of: socket, in: context) }
+        } catch {
+            close(lingerMilliseconds: 0)
+            throw error
+        }
+    }
+
+    private func protect(_ security: Security) -> Bool {
+        switch security {
+        case .open: return true
+        case .coordinator(let secret, _):
+            var isServer: Int32 = 1
+            let domain = ZapRequest.domain
+            return zmq_setsockopt(socket, ZMQ_CURVE_SERVER, &isServer, 4) == 0
+                && zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, secret.bytes, secret.bytes.count) == 0
+                && zmq_setsockopt(socket, ZMQ_ZAP_DOMAIN, domain, domain.utf8.count) == 0
+        case .worker(let pair, let coordinator):
+            let keys = [
+                (ZMQ_CURVE_SERVERKEY, coordinator.bytes), (ZMQ_CURVE_PUBLICKEY, pair.publicKey.bytes),
+                (ZMQ_CURVE_SECRETKEY, pair.secretKey.bytes),
+            ]
+            return keys.allSatisfy { option, key in zmq_setsockopt(socket, option, key, key.count) == 0 }
         }
     }
 
@@ -56,13 +102,19 @@ final class WireSocket {
         guard zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &frameBytes, 8) == 0 else { return false }
         let highWaterMark = Int32(Limits.highWaterMark)
         var options: [(Int32, Int32)] = [
-            (ZMQ_SNDHWM, highWaterMark), (ZMQ_RCVHWM, highWaterMark), (ZMQ_HANDSHAKE_IVL, 1000),
-            (ZMQ_HEARTBEAT_IVL, 1000), (ZMQ_HEARTBEAT_TIMEOUT, 3000), (ZMQ_HEARTBEAT_TTL, 3000), (ZMQ_LINGER, 0),
+            (ZMQ_SNDHWM, highWaterMark), (ZMQ_RCVHWM, highWaterMark), (ZMQ_HANDSHAKE_IVL, 1000), (ZMQ_LINGER, 0),
             (ZMQ_IPV6, ipv6 ? 1 : 0),
         ]
         switch kind {
+        // No heartbeats of its own: libzmq 4.3.4 ends the process (`Assertion failed: !_io_error`) when one is due on a connection
+        // that broke while its input waited at the high water mark, which any peer could arrange. The time to live in the
+        // workers' heartbeats still finds connections that fell silent.
         case .router: options += [(ZMQ_ROUTER_MANDATORY, 1), (ZMQ_ROUTER_HANDOVER, 0)]
-        case .dealer: options += [(ZMQ_IMMEDIATE, 1), (ZMQ_RECONNECT_IVL, 100), (ZMQ_RECONNECT_IVL_MAX, 5000)]
+        case .dealer:
+            options += [
+                (ZMQ_HEARTBEAT_IVL, 1000), (ZMQ_HEARTBEAT_TIMEOUT, 3000), (ZMQ_HEARTBEAT_TTL, 3000),
+                (ZMQ_IMMEDIATE, 1), (ZMQ_RECONNECT_IVL, 100), (ZMQ_RECONNECT_IVL_MAX, 5000),
+            ]
         }
         return options.allSatisfy { option, value in
             var value = value
@@ -88,7 +140,7 @@ final class WireSocket {
     private static func inUse(_ address: WireAddress) -> MMedError {
         MMedError(
             .tryAgain, at: address.text, "another process listens here",
-            mend: "stop it (another mmed-coord?) or choose another address; port * takes a free one")
+            mend: "stop it (another mmed-coord?) or choose another address; port 0 takes a free one")
     }
 
     func connect(_ address: WireAddress) throws(MMedError) {
@@ -98,6 +150,15 @@ final class WireSocket {
                 mend: "give the address that mmed-coord printed")
         }
     }
+
+    /// Connects anew where ZeroMQ has given up; one that has not is connected once more, not twice.
+    func reconnect(_ address: WireAddress) {
+        zmq_disconnect(socket, address.endpoint)
+        zmq_connect(socket, address.endpoint)
+    }
+
+    /// What became of the handshakes since the last call, one at a time.
+    func nextHandshake() -> HandshakeEvent? { monitor?.next() }
 
     /// Sends a whole message without waiting.
     func send(_ body: [UInt8], to routingID: [UInt8] = []) -> SendOutcome {
@@ -128,6 +189,8 @@ final class WireSocket {
             guard part.more, let next = receivePart() else { return received }
             part = next
         }
+        // The part in front, which ZeroMQ makes itself, does not always carry them.
+        (received.userID, received.descriptor) = (part.userID, part.descriptor)
         received.body = part.bytes
         received.partCount = 1
         while part.more, let next = receivePart() {
@@ -137,7 +200,7 @@ final class WireSocket {
         return received
     }
 
-    private func receivePart() -> (bytes: [UInt8], more: Bool)? {
+    private func receivePart() -> (bytes: [UInt8], more: Bool, userID: String?, descriptor: Int32)? {
         var message = zmq_msg_t()
         zmq_msg_init(&message)
         defer { zmq_msg_close(&message) }
@@ -145,17 +208,26 @@ final class WireSocket {
             if zmq_errno() != EINTR { return nil }
         }
         let bytes = Array(UnsafeRawBufferPointer(start: zmq_msg_data(&message), count: zmq_msg_size(&message)))
-        return (bytes, zmq_msg_more(&message) != 0)
+        let userID = gatekeeper == nil ? nil : zmq_msg_gets(&message, "User-Id").map { String(cString: $0) }
+        return (bytes, zmq_msg_more(&message) != 0, userID, zmq_msg_get(&message, ZMQ_SRCFD))
+    }
+
+    /// Ends the connection that a message came on: a ROUTER has no word for it, so its descriptor is shut down, which ZeroMQ
+    /// takes for a peer that hung up. Should the number belong to another connection by now, that one only reconnects.
+    static func hangUp(_ descriptor: Int32) {
+        if descriptor >= 0 { shutdown(descriptor, Int32(SHUT_RDWR)) }
     }
 
     /// Sleeps until the bell rings, the socket can do what is asked, or the time is over (-1: never).
     func wait(bell: Bell, forInput: Bool, forOutput: Bool, milliseconds: Int) {
+        let input = Int16(ZMQ_POLLIN)
         let events = (forInput ? ZMQ_POLLIN : 0) | (forOutput ? ZMQ_POLLOUT : 0)
         var items = [
-            zmq_pollitem_t(socket: nil, fd: bell.descriptor, events: Int16(ZMQ_POLLIN), revents: 0),
-            zmq_pollitem_t(socket: socket, fd: 0, events: Int16(events), revents: 0),
+            zmq_pollitem_t(socket: nil, fd: bell.descriptor, events: input, revents: 0)
         ]
-        let count = zmq_poll(&items, events == 0 ? 1 : 2, milliseconds)
+        if let monitor { items.append(zmq_pollitem_t(socket: monitor.socket, fd: 0, events: input, revents: 0)) }
+        if events != 0 { items.append(zmq_pollitem_t(socket: socket, fd: 0, events: Int16(events), revents: 0)) }
+        let count = zmq_poll(&items, Int32(items.count), milliseconds)
         if count > 0, items[0].revents != 0 { bell.silence() }
     }
 
@@ -163,7 +235,10 @@ final class WireSocket {
     func close(lingerMilliseconds: Int) {
         var linger = Int32(clamping: lingerMilliseconds)
         zmq_setsockopt(socket, ZMQ_LINGER, &linger, 4)
+        monitor?.close()
         zmq_close(socket)
+        // Not before the socket: it must be asked about every connection.
+        gatekeeper?.stop()
         while zmq_ctx_term(context) != 0, zmq_errno() == EINTR {}
     }
 }

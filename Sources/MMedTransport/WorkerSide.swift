@@ -8,8 +8,10 @@ final class WorkerSide: SocketOwner {
     private var outgoing = Fifo<[UInt8]>()
     private var sequenceSent: UInt64 = 0
     private var sequenceHeard: UInt64?
+    private var dialling: Dialling
 
-    init(mailbox: Mailbox<[UInt8]>, inbound: InboundQueue<InboundFromCoordinator>) {
+    init(address: WireAddress, mailbox: Mailbox<[UInt8]>, inbound: InboundQueue<InboundFromCoordinator>) {
+        dialling = Dialling(address: address)
         self.mailbox = mailbox
         self.inbound = inbound
     }
@@ -34,10 +36,20 @@ final class WorkerSide: SocketOwner {
         return .nothing
     }
 
+    func tend(_ socket: WireSocket) -> Int {
+        while let event = socket.nextHandshake() {
+            if let reason = dialling.take(event, at: .now) { inbound.push(.handshakeFailed(reason: reason)) }
+        }
+        let (isDue, milliseconds) = dialling.due(at: .now)
+        if isDue { socket.reconnect(dialling.address) }
+        return milliseconds
+    }
+
     func hasRoom() -> Bool { inbound.hasRoom() }
 
-    func hear(_ received: WireSocket.Received) {
+    func hear(_ received: WireSocket.Received) -> Bool {
         inbound.push(read(received), bytes: received.body.count)
+        return true
     }
 
     private func read(_ received: WireSocket.Received) -> InboundFromCoordinator {

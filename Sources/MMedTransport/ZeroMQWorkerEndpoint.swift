@@ -10,12 +10,15 @@ public final class ZeroMQWorkerEndpoint: WorkerEndpoint {
     private let mailbox: Mailbox<[UInt8]>
     private let queue: InboundQueue<InboundFromCoordinator>
 
-    /// Starts to connect; the coordinator need not be there yet.
-    /// - Throws: `badConfig` for an address that is not loopback or ipc, `tryAgain` when the system has no descriptor or thread left.
-    public init(connectingTo address: String) throws(MMedError) {
-        let address = try WireAddress(address, for: .connecting)
+    /// Starts to connect; the coordinator need not be there yet. With a key the connection is encrypted, and no other
+    /// coordinator is talked to than the one that the key file pins.
+    /// - Throws: `badConfig` for an address beyond this machine without a key, `tryAgain` when the system has no descriptor or thread left.
+    public init(connectingTo address: String, key: WorkerKey? = nil) throws(MMedError) {
+        let address = try WireAddress(address, for: .connecting, hasKeys: key != nil)
         let bell = try Bell()
-        let socket = try WireSocket(.dealer, ipv6: address.usesIPv6)
+        let socket = try WireSocket(
+            .dealer, ipv6: address.usesIPv6,
+            security: key.map { .worker($0.pair, coordinator: $0.coordinator) } ?? .open, watchesHandshakes: true)
         do {
             try socket.connect(address)
         } catch {
@@ -26,7 +29,7 @@ public final class ZeroMQWorkerEndpoint: WorkerEndpoint {
         let queue = InboundQueue<InboundFromCoordinator>(bell: bell)
         (self.mailbox, self.queue, self.inbound) = (mailbox, queue, queue.stream)
         try startThread(named: "mmed-wire-work") {
-            SocketLoop.run(WorkerSide(mailbox: mailbox, inbound: queue), socket: socket, bell: bell)
+            SocketLoop.run(WorkerSide(address: address, mailbox: mailbox, inbound: queue), socket: socket, bell: bell)
         }
     }
 

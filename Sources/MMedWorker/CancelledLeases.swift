@@ -1,10 +1,10 @@
 import MMedCore
+import MMedLocks
 import MMedProtocol
-import Synchronization
 
 /// Leases whose work should stop; the engine asks from its own thread.
 final class CancelledLeases: Sendable {
-    private let leases = Mutex<Set<LeaseID>>([])
+    private let leases = Locked<Set<LeaseID>>([])
 
     func insert(_ lease: LeaseID) { leases.withLock { _ = $0.insert(lease) } }
     func remove(_ lease: LeaseID) { leases.withLock { _ = $0.remove(lease) } }

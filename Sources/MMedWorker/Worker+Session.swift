@@ -8,7 +8,11 @@ extension Worker {
             if isOver { return }
             switch inbound {
             case .message(let message): await take(message)
-            case .malformed(let reason): log.line("a malformed message was dropped: \(reason)")
+            case .malformed(let reason):
+                log.line("a malformed message was dropped: \(reason)")
+                // It may have been a lease or an acknowledgement: both sides say again what counts.
+                await introduce()
+            case .handshakeFailed(let reason): log.line("\(reason); trying again")
             case .otherVersion(let major, let minor):
                 end(
                     .failed(
@@ -28,11 +32,7 @@ extension Worker {
         case .welcome(let welcome): await settle(welcome)
         case .refused(let reason, let mend):
             end(.failed(MMedError(.badConfig, at: "the coordinator refuses this worker", reason, mend: mend)))
-        case .introduceYourself:
-            // One answer is enough, however many messages the coordinator could not place.
-            guard standing != .introducing else { return }
-            standing = .introducing
-            await say(.hello(hello))
+        case .introduceYourself: await introduce()
         case .rollout(let lease): accept(lease.lease, .rollout(lease))
         case .gradient(let lease): accept(lease.lease, .gradient(lease))
         case .trajectoriesRecorded(let lease, let slots): recorded(lease, slots)
@@ -50,6 +50,13 @@ extension Worker {
             log.line("the coordinator ended the session: \(reason)")
             end(.ended(reason))
         }
+    }
+
+    /// One introduction is enough, however many messages the coordinator could not place.
+    private func introduce() async {
+        guard standing != .introducing else { return }
+        standing = .introducing
+        await say(.hello(hello))
     }
 
     func send(_ requests: [BlobPuller.Request]) async {
@@ -124,6 +131,7 @@ extension Worker {
     func beat() async {
         var silence = 0
         var limit = timing.patience
+        var asking: ContinuousClock.Instant?
         while !isOver && !Task.isCancelled {
             let isIntroducing = standing == .introducing
             let beats = Duration.milliseconds(welcome?.beatMilliseconds ?? 1_000)
@@ -131,16 +139,25 @@ extension Worker {
             if isOver || Task.isCancelled { return }
             switch standing {
             case .introducing:
+                let since = asking ?? clock.now
+                asking = since
+                if clock.now - since >= timing.answer {
+                    end(.failed(nobodyAnswers()))
+                    return
+                }
                 silence += 1
                 guard silence >= limit else { continue }
-                log.line("waiting for the coordinator's answer")
+                log.line(
+                    "no answer from \(address) yet; is mmed-coord running, and is this the address that it printed? leaving "
+                        + "\(timing.answer) after the first question")
                 // The introduction may have been lost with a broken connection; saying it twice does no harm, but they
                 // pile up while nobody is there.
                 silence = 0
                 limit = min(2 * limit, 64 * timing.patience)
                 await say(.hello(hello))
-            case .resending: break
+            case .resending: asking = nil
             case .joined:
+                asking = nil
                 (silence, limit) = (0, timing.patience)
                 await send(puller.nudge(after: timing.patience))
                 if engineHangs() { return }
@@ -150,6 +167,12 @@ extension Worker {
                     .beat(Beat(phase: phase, progress: progress, leases: Array(held.prefix(Limits.leasesPerBeat)))))
             }
         }
+    }
+
+    private func nobodyAnswers() -> MMedError {
+        MMedError(
+            .tryAgain, at: address, "no coordinator has answered for \(timing.answer.components.seconds) s",
+            mend: "start mmed-coord and give the address that it prints, or wait longer with --wait-seconds")
     }
 
     /// An engine that goes on with a revoked lease, for as long as a lease lasts and without progress, will not come back.

@@ -12,6 +12,8 @@ public actor Worker {
         var farewell = Duration.seconds(1), engineStop = Duration.seconds(5)
         /// Looks and beats that may pass without news before something is said again.
         var patience = 5
+        /// For an answer to an introduction; then the worker leaves.
+        var answer = Duration.seconds(300)
     }
 
     /// How the worker stands with the coordinator.
@@ -50,6 +52,8 @@ public actor Worker {
     let log: any WorkerLog
     let digestOf: @Sendable ([UInt8]) -> Digest
     let hello: Hello
+    /// Where the coordinator should be, for messages.
+    let address: String
     let timing: Timing
     let clock = ContinuousClock()
     /// Leases held at once: one computed, one waiting, so that the engine never idles for a round trip.
@@ -76,20 +80,26 @@ public actor Worker {
     private let over = AsyncStream<Never>.makeStream()
     private let workDone = AsyncStream<Never>.makeStream()
 
-    /// A worker that will say `hello`; `digestOf` is SHA-256.
+    /// A worker that will say `hello` to the coordinator at `address` and leaves when nobody answers for `answerWithin`;
+    /// `digestOf` is SHA-256.
     public init(
-        hello: Hello, endpoint: any WorkerEndpoint, engine: any WorkerEngine, log: any WorkerLog,
-        digestOf: @escaping @Sendable ([UInt8]) -> Digest
+        hello: Hello, address: String, answerWithin: Duration, endpoint: any WorkerEndpoint, engine: any WorkerEngine,
+        log: any WorkerLog, digestOf: @escaping @Sendable ([UInt8]) -> Digest
     ) {
+        var timing = Timing()
+        timing.answer = answerWithin
         self.init(
-            hello: hello, endpoint: endpoint, engine: engine, log: log, timing: Timing(), digestOf: digestOf)
+            hello: hello, address: address, endpoint: endpoint, engine: engine, log: log, timing: timing,
+            digestOf: digestOf)
     }
 
     init(
-        hello: Hello, endpoint: any WorkerEndpoint, engine: any WorkerEngine, log: any WorkerLog, timing: Timing,
+        hello: Hello, address: String = "coordinator", endpoint: any WorkerEndpoint, engine: any WorkerEngine,
+        log: any WorkerLog, timing: Timing,
         digestOf: @escaping @Sendable ([UInt8]) -> Digest
     ) {
         self.hello = hello
+        self.address = address
         self.endpoint = endpoint
         self.engine = engine
         self.log = log
@@ -99,7 +109,7 @@ public actor Worker {
     }
 
     /// Works until the coordinator ends the run, or a drain is over. Throws `badConfig` when the coordinator refuses the
-    /// worker, `tryAgain` when another run has taken its place, `internalError` when the engine hangs.
+    /// worker, `tryAgain` when nobody answers or another run has taken its place, `internalError` when the engine hangs.
     public func run() async throws {
         // Not a child of the group below: an engine that hangs must not hold the process.
         let working = Task { await self.work() }

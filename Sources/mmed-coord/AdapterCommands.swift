@@ -29,6 +29,9 @@ struct MergeCommand: AsyncParsableCommand {
     @Option(help: "Folder of the merged adapter.")
     var output: String
 
+    @Flag(help: "Replace an adapter, or baked weights, that are there already.")
+    var overwrite = false
+
     @Option(
         help: ArgumentHelp(
             "Also write the model's full weights with the exact merge added.", valueName: "file.safetensors"))
@@ -42,7 +45,7 @@ struct MergeCommand: AsyncParsableCommand {
             print(
                 try MergeTool.run(
                     experts: try expert.map { try MergeTool.Expert($0) }, config: config, overrides: set, model: model,
-                    output: output, bake: bake))
+                    output: output, bake: bake, isReplacing: overwrite))
         }
     }
 }
@@ -71,6 +74,8 @@ struct EvalCommand: AsyncParsableCommand {
     @Option(help: "Compute threads.")
     var threads = 2
 
+    func validate() throws { try requireThreads(threads) }
+
     func run() async throws {
         try await reporting {
             print(
@@ -98,12 +103,15 @@ struct ExportCommand: AsyncParsableCommand {
     @Option(help: "The folder to write.")
     var output: String
 
+    @Flag(help: "Replace an adapter that is there already.")
+    var overwrite = false
+
     func run() async throws {
         try await reporting {
             guard let name = Name(adapter) else {
                 throw MMedError(.usage, at: "--adapter", "\"\(adapter)\" is no adapter's name")
             }
-            print(try ExportTool.run(folder: folder, name: name, output: output))
+            print(try ExportTool.run(folder: folder, name: name, output: output, isReplacing: overwrite))
         }
     }
 }

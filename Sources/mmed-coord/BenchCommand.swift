@@ -21,11 +21,15 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Times each row is measured.")
     var rounds = 2
 
+    func validate() throws {
+        try requireThreads(threads)
+        guard (1...100).contains(rounds) else { throw ValidationError("--rounds: expected 1 to 100, found \(rounds)") }
+    }
+
     func run() async throws {
         try await reporting {
             try BenchTool.run(
-                model: model, threads: max(1, min(256, threads)), rounds: max(1, min(100, rounds)),
-                say: { print($0) })
+                model: model, threads: threads, rounds: rounds, say: { print($0) })
         }
     }
 }

@@ -12,12 +12,14 @@ struct MMedCoordCommand: AsyncParsableCommand {
             Example:
               mmed-coord start --config configs/quickstart.yaml
 
-            Exit codes: 0 done, 64 usage, 65 bad data, 69 no workers, 70 internal, 75 try again, 78 bad config.
+            Exit codes: 0 done (or stopped in good order, see start --help), 64 usage, 65 bad data, 69 no workers, 70 internal,
+            75 try again, 78 bad config, 130 stopped at once.
             """,
         subcommands: [
             StartCommand.self, CheckCommand.self, StatusCommand.self, MergeCommand.self, EvalCommand.self,
-            ExportCommand.self, ScoreCommand.self, SampleCommand.self, AdvantagesCommand.self, BenchCommand.self,
-            VerifyCommand.self, LineageCommand.self, TinyModelCommand.self, FailpointsCommand.self,
+            ExportCommand.self, KeygenCommand.self, ScoreCommand.self, SampleCommand.self, AdvantagesCommand.self,
+            BenchCommand.self, VerifyCommand.self, LineageCommand.self, TinyModelCommand.self,
+            FailpointsCommand.self,
         ])
 }
 
@@ -40,7 +42,12 @@ struct RunArguments: ParsableArguments {
     @Option(help: "The cluster file [cluster/local.yaml, else one rollout worker and one learner here].")
     var cluster: String?
 
-    @Option(help: "A model file, folder or pinned name instead of the cluster file's.")
+    @Option(help: "The folder of keys that `mmed-coord keygen` made, instead of the cluster file's.")
+    var keys: String?
+
+    @Option(
+        help:
+            "A model file, folder or pinned name instead of the cluster file's path; what its model.sha256 pins holds.")
     var model: String?
 
     @Option(help: ArgumentHelp("Override a key of the configuration; may be repeated.", valueName: "path.to.key=value"))

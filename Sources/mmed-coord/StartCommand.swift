@@ -11,6 +11,12 @@ struct StartCommand: AsyncParsableCommand {
               mmed-coord start --config configs/quickstart.yaml
               mmed-coord start --config configs/quickstart.yaml --set gba.steps=5 --run-dir runs/five
               mmed-coord start --resume runs/five
+              mmed-coord start --config configs/full.yaml --cluster cluster/two-hosts.yaml --keys keys
+
+            Ctrl-C (SIGINT) or SIGTERM finishes what is leased, commits, says how to go on, and ends with exit code 0 although
+            the run is not complete: a script asks `status --json` for "complete", or looks for report.txt, which is
+            written at the end alone. A second one stops at once with 130, at the last committed step. With keys, SIGHUP
+            reads the folder's workers.allow again.
             """)
 
     @OptionGroup var arguments: RunArguments
@@ -30,8 +36,8 @@ struct StartCommand: AsyncParsableCommand {
     func run() async throws {
         try await reporting {
             let launch = try RunLaunch(
-                config: arguments.config, overrides: arguments.set, cluster: arguments.cluster, model: arguments.model,
-                runFolder: runDir, resume: resume, isAdopted: adopt)
+                config: arguments.config, overrides: arguments.set, cluster: arguments.cluster, keys: arguments.keys,
+                model: arguments.model, runFolder: runDir, resume: resume, isAdopted: adopt)
             if dryRun {
                 print(launch.summary)
                 return
@@ -57,8 +63,8 @@ struct CheckCommand: AsyncParsableCommand {
     func run() async throws {
         try await reporting {
             let launch = try RunLaunch(
-                config: arguments.config, overrides: arguments.set, cluster: arguments.cluster, model: arguments.model,
-                runFolder: nil, resume: nil)
+                config: arguments.config, overrides: arguments.set, cluster: arguments.cluster, keys: arguments.keys,
+                model: arguments.model, runFolder: nil, resume: nil)
             print(launch.resolvedConfig)
             print(launch.summary)
         }

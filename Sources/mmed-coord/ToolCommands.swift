@@ -3,6 +3,14 @@ import Foundation
 import MMedAssembly
 import MMedCore
 
+/// Refuses a number of threads that no process computes with.
+func requireThreads(_ threads: Int) throws {
+    let allowed = ComputeThreads.allowed
+    guard allowed.contains(threads) else {
+        throw ValidationError("--threads: expected \(allowed.lowerBound) to \(allowed.upperBound), found \(threads)")
+    }
+}
+
 /// The model that the comparing commands compute with.
 struct ModelArguments: ParsableArguments {
     @Option(help: "Model file, folder or pinned name.")
@@ -14,9 +22,7 @@ struct ModelArguments: ParsableArguments {
     @Option(help: "Compute threads.")
     var threads = 2
 
-    func validate() throws {
-        guard (1...256).contains(threads) else { throw ValidationError("--threads: expected 1 to 256") }
-    }
+    func validate() throws { try requireThreads(threads) }
 }
 
 struct ScoreCommand: AsyncParsableCommand {

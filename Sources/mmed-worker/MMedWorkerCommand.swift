@@ -13,27 +13,31 @@ struct MMedWorkerCommand: AsyncParsableCommand {
             A worker may join and leave at any time; what it had leased goes to another.
             SIGINT or SIGTERM finishes what it holds and leaves; a second one leaves at once.
 
-            Example:
+            Examples:
               mmed-worker --role rollout --connect tcp://127.0.0.1:5555 --threads 2
+              mmed-worker --key learner-1.key --connect tcp://192.0.2.10:7450 --threads 8
 
             Exit codes: 0 the run is over or the worker was asked to leave, 64 usage, 65 bad model or data,
-            78 the coordinator refuses the worker.
+            75 no coordinator answers, 78 bad key file, the coordinator refuses the worker or the address cannot be called.
             """)
 
     @Option(
-        help: "What it does: rollout or learner.",
+        help: "What it does: rollout or learner [what its key is for].",
         transform: { text in
             guard let role = WorkerRole(rawValue: text) else {
                 throw ValidationError("\"\(text)\" is no role, expected rollout or learner")
             }
             return role
         })
-    var role: WorkerRole
+    var role: WorkerRole?
 
-    @Option(help: "The coordinator's address, tcp://127.0.0.1:PORT or ipc://PATH.")
+    @Option(help: "The coordinator's address, tcp://HOST:PORT or ipc://PATH; beyond this machine with --key only.")
     var connect: String
 
-    @Option(help: "Its name among the workers [made of role, host and process id].")
+    @Option(help: "The key file that `mmed-coord keygen` made for this worker.")
+    var key: String?
+
+    @Option(help: "Its name among the workers [the key's, or made of role, host and process id].")
     var name: String?
 
     @Option(help: "Compute threads.")
@@ -47,6 +51,9 @@ struct MMedWorkerCommand: AsyncParsableCommand {
 
     @Option(help: "Paths sampled at once.")
     var paths = 32
+
+    @Option(help: "Seconds to wait for a coordinator that does not answer.")
+    var waitSeconds = 300
 
     @Flag(help: .hidden)
     var exitWithStdin = false
@@ -69,11 +76,14 @@ struct MMedWorkerCommand: AsyncParsableCommand {
             }
             names.append(name)
         }
-        guard (1...256).contains(threads), (1...1_024).contains(paths) else {
+        guard ComputeThreads.allowed.contains(threads), (1...1_024).contains(paths) else {
             throw MMedError(.usage, at: "--threads, --paths", "expected 1 to 256 threads and 1 to 1024 paths")
         }
+        guard (1...31_536_000).contains(waitSeconds) else {
+            throw MMedError(.usage, at: "--wait-seconds", "expected 1 to 31536000 (a year), found \(waitSeconds)")
+        }
         return WorkerOptions(
-            role: role, address: connect, name: name, threads: threads, model: model, adapters: names,
-            exitsWithInput: exitWithStdin, concurrentPaths: paths)
+            role: role, address: connect, key: key, name: name, threads: threads, model: model, adapters: names,
+            exitsWithInput: exitWithStdin, concurrentPaths: paths, waitSeconds: waitSeconds)
     }
 }

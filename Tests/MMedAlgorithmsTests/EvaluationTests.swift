@@ -35,6 +35,15 @@ import Testing
         #expect(wilsonInterval(successes: 11, trials: 10).high == 1)
     }
 
+    /// The mean of trials in 0...1 cannot vary more than that of trials that are 0 or 1.
+    @Test func wilsonOfASharedTrialIsThatOfItsMean() {
+        #expect(wilsonInterval(share: 0.5, trials: 4) == wilsonInterval(successes: 2, trials: 4))
+        let (shared, apart) = (wilsonInterval(share: 0.75, trials: 4), wilsonInterval(successes: 9, trials: 12))
+        #expect(shared.low < apart.low && shared.high > apart.high)
+        #expect(wilsonInterval(share: 1, trials: 3).high == 1 && wilsonInterval(share: -1, trials: 3).low == 0)
+        #expect(wilsonInterval(share: 0.5, trials: 0) == Interval(low: 0, high: 1))
+    }
+
     @Test func balancedAccuracyIsTheMeanRecall() {
         let recalls = [2.0 / 3, 1]
         #expect(balancedAccuracy(truths: [0, 0, 0, 1], predictions: [0, 0, 1, 1]) == mean(recalls))

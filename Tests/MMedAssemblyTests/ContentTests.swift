@@ -80,6 +80,7 @@ import Testing
             good.replacing("alpha=3.5", with: "alpha=3.50"), good.replacing("alpha=3.5", with: "alpha=nan"),
             good.replacing("q_proj,down_proj", with: "down_proj,q_proj"), good.replacing("q_proj", with: "x_proj"),
             good.replacing("2x8", with: "0x8"), good.replacing("2x8", with: "99999999999999999999x8"),
+            good.replacing("2x8", with: "1025x8"), good.replacing("2x8", with: "1000000x8"),
             good.replacing("rs=false", with: "rs=no"), good.replacing(" ", with: "  "),
         ] {
             #expect(AdapterLayout(signature: bad) == nil, "\(bad)")
@@ -114,7 +115,9 @@ import Testing
         expectError(.badData, host.path, host.digest.hex, ContentDigest.of([1, 2, 3]).hex) {
             _ = try ModelHost(cluster: cluster, override: nil)
         }
-        // What the cluster file pins is its own model, not the one that a command names in its place.
+        // A command says where the pinned model is; another one is refused there too.
+        expectError(.badData, host.path, host.digest.hex) { _ = try ModelHost(cluster: cluster, override: host.path) }
+        cluster.sha256 = host.digest
         #expect(try ModelHost(cluster: cluster, override: host.path).digest == host.digest)
         cluster.path = scratch.path + "/gone"
         expectError(.badData, "gone", "--model") { _ = try ModelHost(cluster: cluster, override: nil) }

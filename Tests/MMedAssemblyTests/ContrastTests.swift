@@ -1,5 +1,6 @@
+import MMedConfig
 import MMedCore
-import MMedEngine
+@testable import MMedEngine
 import MMedProtocol
 import MMedScheduling
 import Testing

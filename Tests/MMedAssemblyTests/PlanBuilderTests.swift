@@ -249,35 +249,14 @@ import Testing
         #expect(paths == 2 * 2 * 3 * 2, "specialties x questions x prompts x paths")
     }
 
-    @Test func whatDoesNotFitTheContextIsRefused() throws {
-        let material = try Material()
-        let stages = try material.plan().stages
-        try ContextCheck.require(stages, contextLength: 1_024)
-        var longest = 0
-        for stage in stages {
-            for step in stage.tracks.flatMap(\.steps) {
-                for question in step.questions {
-                    let suffix = question.suffixIds.map(\.count).max() ?? 0
-                    longest = max(longest, question.prefixIds.count + suffix + stage.sampling.maxTokens)
-                }
-                for tree in step.examples.map(\.tree) {
-                    for path in tree.paths {
-                        let prompt = tree.prefixIds.count + tree.suffixIds[path.suffix].count
-                        longest = max(longest, prompt + path.completionIds.count)
-                    }
-                }
-            }
-        }
-        try ContextCheck.require(stages, contextLength: longest)
-        expectError(.badData, "need \(longest) tokens, the model has \(longest - 1)") {
-            try ContextCheck.require(stages, contextLength: longest - 1)
-        }
-        let spare = try Material(["gba.resample.enabled=true"]).plan().stages.filter { $0.name == "gba" }
-        expectError(.badData, "question adult-medicine-train-") { try ContextCheck.require(spare, contextLength: 20) }
-        let examples = stages.filter { $0.name == "dsa" }
-        expectError(.badData, "an example of adult-medicine in dsa", "shorten its reasoning") {
-            try ContextCheck.require(examples, contextLength: 20)
-        }
+    @Test func linesOfOtherSpecialtiesAreToldWithTheirNumber() throws {
+        #expect(try Material().data.leftOut.isEmpty)
+        let told = try Material(["specialties=[pediatrics]"]).data.leftOut
+        #expect(told.count == 3)
+        #expect(
+            told[0].hasSuffix(
+                "train.jsonl: 10 lines of adult-medicine, which is not among the specialties of this run, are left out")
+        )
     }
 
     @Test func recordsWithoutReasoningCannotBeSupervised() throws {

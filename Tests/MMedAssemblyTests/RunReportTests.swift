@@ -59,9 +59,31 @@ import Testing
             EvaluationRecord(stage: "eval-merged", specialty: try name("adult-medicine"), paths: paths)
         ]
         let text = try RunReport(config: material.config, data: material.data).text(of: state)
-        // The choice is right on one question of two, whatever the number of paths.
-        let row = ["adult-medicine", "merged", "plain", "6", "100.0", "[61.0,", "100.0]", "100.0", "100.0"]
+        // The choice is right on one question of two, whatever the number of paths; and six answers to two questions are two
+        // trials: Wilson's interval of 2 of 2, not that of 6 of 6.
+        let row = ["adult-medicine", "merged", "plain", "6", "100.0", "[34.2,", "100.0]", "100.0", "100.0"]
         #expect(rows(text).contains(row + ["50.0", "[9.5,", "90.5]", "0.0"]), "\(text)")
+    }
+
+    /// Other patients with the same findings: a model that remembers its training text can score on them.
+    @Test func questionsWhoseTextWasLearnedAreAlsoLeftOut() throws {
+        let material = try Material()
+        let learned = try #require(material.data.test.records(of: name("pediatrics")).first)
+        #expect(material.data.train.records.contains { $0.question == learned.question })
+        var state = RunState(heads: [])
+        state.evaluations = [
+            EvaluationRecord(
+                stage: "eval-dsa", specialty: try name("pediatrics"),
+                paths: [path(learned.id, "ill", "ill", choice: "ill"), path("b", "well", "ill", choice: "ill")])
+        ]
+        let text = try RunReport(config: material.config, data: material.data).text(of: state)
+        #expect(rows(text).contains { $0.starts(with: ["pediatrics", "dsa", "plain", "2", "50.0"]) }, "\(text)")
+        #expect(
+            rows(text).contains { $0.starts(with: ["pediatrics", "dsa", "plain", "(new)", "1", "0.0"]) }, "\(text)")
+        #expect(text.contains("(new): only the test questions"))
+        state.evaluations[0].paths.removeFirst()
+        let unseen = try RunReport(config: material.config, data: material.data).text(of: state)
+        #expect(!unseen.contains("(new)"), "nothing is repeated: \(unseen)")
     }
 
     @Test func promptsHaveRowsOfTheirOwn() throws {

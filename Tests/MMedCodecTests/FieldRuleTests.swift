@@ -108,6 +108,21 @@ struct FieldRuleTests {
             lease: draw.lease(), shard: draw.shard(), offset: 2, totalBytes: 8, digest: digest, bytes: [0, 0, 0, 0],
             statistics: draw.statistics())
         try expectRefused(.gradientChunk(chunk), "half numbers")
+        // Two of them would overflow the coordinator's sum, which ends its process.
+        let figures: [(String, WritableKeyPath<ShardStatistics, Int>)] = [
+            ("tokens", \.computedTokens), ("loss tokens", \.lossTokens), ("clipped", \.clippedTokens),
+            ("time", \.computeMilliseconds),
+        ]
+        for (note, figure) in figures {
+            for value in [Int.max, Limits.shardFigure + 1, -1] {
+                var bad = chunk
+                bad.offset = 4
+                bad.statistics[keyPath: figure] = value
+                // A negative number cannot even be written.
+                if value >= 0 { try expectRefused(.gradientChunk(bad), note) }
+                #expect(throws: CodecError.self) { try MessageCodec.encode(.gradientChunk(bad)) }
+            }
+        }
         let base = draw.reference(draw.name(), version: 4)
         let numbers = UpdateNumbers(
             learningRate: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0, biasCorrection1: 0.1,
@@ -161,6 +176,7 @@ struct FieldRuleTests {
         #expect(Limits.blobChunkBytes + 4096 < Limits.payloadBytes)
         #expect(Limits.blobChunkBytes * Limits.blobRequestsOutstanding <= Limits.peerQueueBytes)
         #expect(Limits.frameBytes <= Limits.workerQueueBytes && Limits.frameBytes <= Limits.peerQueueBytes)
+        #expect(Limits.shardFigure.multipliedReportingOverflow(by: 1 << 20).overflow == false)
         #expect(Limits.paths * 24 < Limits.payloadBytes)
         #expect(Limits.leasesPerBeat * 8 < Limits.payloadBytes)
         #expect(Limits.frameBytes < Limits.decodeArenaBytes)

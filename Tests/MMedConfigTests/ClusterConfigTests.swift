@@ -36,7 +36,7 @@ private let minimalCluster = "workers: [{role: rollout}, {role: learner}]\n"
         ("tcp://127.0.0.1:0", true), ("tcp://127.9.8.7:65535", true), ("tcp://localhost:1", true),
         ("tcp://[::1]:7450", true), ("ipc:///tmp/mmed.sock", true), ("tcp://0.0.0.0:1", false), ("tcp://*:1", false),
         ("tcp://192.0.2.1:7450", false), ("tcp://127.0.0.1.example.org:1", false), ("tcp://127.0.0.256:1", false),
-        ("tcp://eth0:7450", false),
+        ("tcp://eth0:7450", false), ("tcp://lo:0", false),
     ])
     func onlyLoopbackAddressesAreLocal(listen: String, isLocal: Bool) throws {
         let cluster = try decodeCluster(minimalCluster + "listen: \"\(listen)\"\n")
@@ -49,6 +49,8 @@ private let minimalCluster = "workers: [{role: rollout}, {role: learner}]\n"
     func addressThatCannotBeUsed(listen: String) {
         let error = clusterError(minimalCluster + "listen: \"\(listen)\"\n")
         #expect(error?.place == "cluster.yaml:2: listen")
+        // A mend must work: anybody may enter /tmp, and `start` refuses a socket there.
+        #expect(error?.mend.contains("/tmp") == false && error?.mend.contains("mode 700") == true)
     }
 
     @Test func anotherHostIsRefusedByStartForItsReason() throws {
@@ -56,8 +58,28 @@ private let minimalCluster = "workers: [{role: rollout}, {role: learner}]\n"
         #expect(cluster.nonLoopbackReason?.contains("workers[0].host is node-7") == true)
     }
 
+    @Test func keysOpenAClusterToOtherHosts() throws {
+        let yaml = "listen: tcp://0.0.0.0:7450\nworkers: [{role: rollout, host: node-7}]\n"
+        #expect(try decodeCluster(yaml).keys == nil)
+        #expect(try decodeCluster(yaml).nonLoopbackReason?.contains("need keys") == true)
+        let keyed = try decodeCluster(yaml + "keys: secret/keys\n")
+        #expect(keyed.keys == "/study/secret/keys", "seen from the file")
+        #expect(keyed.nonLoopbackReason == nil)
+        #expect(clusterError(yaml + "keys: {a: b}\n")?.place == "cluster.yaml:3: keys")
+        #expect(try decodeCluster(yaml + "keys: null\n").nonLoopbackReason != nil)
+    }
+
+    @Test func workersOfThisMachineMayBeStartedByHand() throws {
+        let listed = try decodeCluster(
+            "workers: [{role: rollout, host: 127.0.0.1}, {role: learner, host: localhost}, {role: learner}]\n")
+        #expect(listed.nonLoopbackReason == nil)
+        #expect(try decodeCluster("workers: []\n").workers.isEmpty)
+    }
+
     @Test func workerErrorsNameTheEntry() {
         #expect(clusterError("workers:\n  - {role: rolout}\n")?.mend == "did you mean rollout?")
+        // More threads than a worker takes would only end its process again and again.
+        #expect(clusterError("workers:\n  - {role: learner, threads: 257}\n")?.problem.contains("1...256") == true)
         #expect(clusterError("workers:\n  - {count: 2}\n")?.place == "cluster.yaml:2: workers[0].role")
         #expect(clusterError("workers:\n  - {role: learner, threds: 2}\n")?.mend == "did you mean workers[0].threads?")
         #expect(
@@ -83,6 +105,7 @@ private let minimalCluster = "workers: [{role: rollout}, {role: learner}]\n"
               - {role: learner, adapters: [pediatrics]}
             """
         #expect(try checkError(split) == nil)
+        #expect(try checkError("workers: []") == nil, "they are started by hand")
     }
 
     @Test func adapterThatNobodyHoldsIsNamed() throws {

@@ -48,10 +48,13 @@ private func files(in folder: String) throws -> [String] {
         }
     }
 
-    @Test func onlyTheTwoHostsAreRefused() throws {
+    @Test func onlyTheTwoHostsNeedKeys() throws {
         for path in try files(in: "cluster") {
-            let reason = try ClusterConfig.load(path: path).nonLoopbackReason
-            #expect((reason != nil) == path.hasSuffix("two-hosts.yaml"), "\(path)")
+            var cluster = try ClusterConfig.load(path: path)
+            #expect((cluster.keys != nil) == path.hasSuffix("two-hosts.yaml"), "\(path)")
+            #expect(cluster.nonLoopbackReason == nil, "\(path)")
+            cluster.keys = nil
+            #expect((cluster.nonLoopbackReason != nil) == path.hasSuffix("two-hosts.yaml"), "\(path)")
         }
     }
 

@@ -57,6 +57,22 @@ func prefixesAreBalanced(_ name: String) throws {
     }
 }
 
+/// The page says how many vignettes a model may have read word for word; it must go on being true.
+@Test func repeatedVignettesAreThoseThatThePageTells() throws {
+    let learned = Set(try split("train").records.map(\.question))
+    func repeated(_ set: Dataset, _ specialty: Name) -> Int {
+        set.records(of: specialty).count { learned.contains($0.question) }
+    }
+    let (test, validation) = (try split("test"), try split("validation"))
+    #expect(specialties.map { repeated(test, $0) } == [0, 85, 12, 50])
+    #expect(specialties.map { test.records(of: $0).count } == [120, 140, 114, 140])
+    #expect(specialties.reduce(0) { $0 + repeated(validation, $1) } == 68)
+    let page = try String(contentsOf: folder.appendingPathComponent("README.md"), encoding: .utf8)
+    for words in ["147 of the 514", "85 of 140", "50 of 140", "12 of 114", "none of 120", "68 of 260"] {
+        #expect(page.contains(words))
+    }
+}
+
 @Test func sizesSufficeForTheRuns() throws {
     let splits = try ["train", "validation", "test"].map(split)
     for specialty in specialties {

@@ -68,6 +68,10 @@ private let badLines: [BadLine] = [
     BadLine(name: "null question", text: line(["question": "null"]), says: "`question` must be a text"),
     BadLine(name: "number as id", text: line(["id": "7"]), says: "`id` must be a text"),
     BadLine(name: "chat markup", text: line(["question": "\"a<|im_end|>b\""]), says: "special token"),
+    BadLine(name: "accented chat markup", text: line(["question": "\"a<|\u{301}b\""]), says: "special token"),
+    BadLine(
+        name: "accented tag", text: line(["reasoning": "{\"bayesian\": \"a</think>\u{301}\"}"]),
+        says: "contains </think>"),
     BadLine(name: "reasoning as text", text: line(["reasoning": "\"x\""]), says: "`reasoning` must map"),
     BadLine(name: "empty reasoning", text: line(["reasoning": "{}"]), says: "`reasoning` must map"),
     BadLine(
@@ -105,6 +109,25 @@ func badLineIsRefused(_ bad: BadLine) throws {
     let text = line(id: "a") + "\n" + line(["specialty": "\"brain-and-senses\""], id: "b") + "\n"
     #expect(try load(text, foreign: .leaveOut).records.map(\.id) == ["a"])
     #expect(try load(text, specialties: [brain, adult]).records(of: brain).map(\.id) == ["b"])
+}
+
+@Test func aSlipInASpecialtyIsRefusedAndOthersAreCounted() throws {
+    let site = [Name("site-1")!, Name("er")!, adult]
+    let rows = ["\"site-1\"", "\"er\"", "\"adult-medicine\"", "\"site-2\"", "\"ent\"", "\"site-2\"", "\"cardiology\""]
+    let text = rows.enumerated().map { line(["specialty": $1], id: "r-\($0)") }.joined(separator: "\n")
+    let set = try load(text, specialties: site, foreign: .leaveOut)
+    #expect(set.records.count == 3)
+    #expect(set.leftOut == [Name("site-2")!: 2, Name("ent")!: 1, Name("cardiology")!: 1])
+    for slip in ["adult-medicin", "adlut-medicine", "adult_medicine"] {
+        #expect {
+            _ = try load(
+                line() + "\n" + line(["specialty": "\"\(slip)\""], id: "b"), specialties: [adult], foreign: .leaveOut)
+        } throws: { error in
+            let text = "\(error)"
+            return text.contains("data.jsonl:2") && text.contains(slip)
+                && text.contains("did you mean `adult-medicine`")
+        }
+    }
 }
 
 @Test func anEmptySplitIsNamed() throws {

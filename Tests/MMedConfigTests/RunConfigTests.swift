@@ -57,7 +57,9 @@ func runError(_ yaml: String, _ overrides: [String] = []) -> MMedError? {
             let yaml =
                 index == 2
                 ? minimalRun.replacingOccurrences(
-                    of: "prompt:\n", with: "prompt:\n  system: \"a\\n\\\"b\\\" é\\t#: x\"\n") : minimalRun + extra
+                    of: "prompt:\n",
+                    with: "prompt:\n  system: \"a\\n\\\"b\\\" é\\t#: x \\uFFFF \\uFFFE \\uFEFF \\x85 \\U0001F642\"\n")
+                : minimalRun + extra
             let config = try decodeRun(yaml)
             let again = try decodeRun(config.resolvedYAML)
             #expect(again == config)

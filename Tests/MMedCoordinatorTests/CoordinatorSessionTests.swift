@@ -36,6 +36,20 @@ import Testing
         try await bench.stop()
     }
 
+    /// What was damaged may have been a credit: without it the worker would idle for ever.
+    @Test func aWorkerWhoseMessageWasDamagedIsAskedToSayItAgain() async throws {
+        let bench = Bench(evaluation)
+        let line = try await Line.joined(bench.router, Tiny.hello(.rollout, "a"), credits: 0)
+        bench.router.hear(.malformed(line.peer, reason: "its checksum is wrong"))
+        _ = try await line.mail.next("question") { $0 == .introduceYourself ? true : nil }
+        line.say(.hello(Tiny.hello(.rollout, "a")))
+        _ = try await line.welcome()
+        line.say(.ready(credits: 1))
+        _ = try await line.rollout()
+        #expect(bench.telemetry.count("worker-left") == 0)
+        try await bench.stop()
+    }
+
     @Test func theSameProcessKeepsItsLeasesOnANewConnection() async throws {
         let bench = Bench(evaluation)
         let hello = Tiny.hello(.rollout, "a")

@@ -49,6 +49,26 @@ import Testing
         try await bench.stop()
     }
 
+    /// A worker that was sent away while the disk was busy may be back under its name before the disk is done.
+    @Test func aDismissalNeverMeetsTheNextProcessOfTheName() async throws {
+        let bench = Bench(evaluation) { $0.slotsPerLease = 2 }
+        let first = try await Line.joined(bench.router, Tiny.hello(.rollout, "a", instance: 1))
+        let lease = try await first.rollout()
+        let question = lease.questions[0]
+        var path = FakeWork.path(question.slots[0], question, seed: 5)
+        bench.journal.shut()
+        first.say(.trajectories(lease.lease, [path]))
+        _ = try await bench.journal.arrivals.next("the record") { $0.contains(where: isPath) ? true : nil }
+        path.completionIds[0] = (path.completionIds[0] + 1) % 1_000
+        first.say(.trajectories(lease.lease, [path]))
+        #expect(try await first.end().contains("two different paths"))
+        let second = try await Line.joined(bench.router, Tiny.hello(.rollout, "a", instance: 2))
+        bench.journal.open()
+        _ = try await second.rollout()
+        #expect(!second.wasTold { if case .end = $0 { true } else { false } })
+        try await bench.stop()
+    }
+
     @Test func recordsThatGatherWhileTheDiskIsBusyAreOneGroup() async throws {
         let bench = Bench(evaluation) { $0.slotsPerLease = 4 }
         let line = try await Line.joined(bench.router, Tiny.hello(.rollout, "a"))

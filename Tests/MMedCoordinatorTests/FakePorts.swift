@@ -1,8 +1,8 @@
 import MMedAlgorithms
 import MMedCore
+import MMedLocks
 import MMedProtocol
 import MMedScheduling
-import Synchronization
 
 @testable import MMedCoordinator
 
@@ -52,7 +52,7 @@ enum FakeWork {
 
 final class FakeStore: StorePort {
     let saved = Mailbag<RunState>()
-    let blobs = Mutex<[Digest: [UInt8]]>([:])
+    let blobs = Locked<[Digest: [UInt8]]>([:])
     /// Thrown by the save of this number and by all after it.
     private let failsFrom: Int
 
@@ -86,7 +86,7 @@ final class FakeJournal: JournalPort {
         var isShut = false
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
-    private let gate = Mutex(Gate())
+    private let gate = Locked(Gate())
 
     init(failsFrom: Int = .max) { self.failsFrom = failsFrom }
 

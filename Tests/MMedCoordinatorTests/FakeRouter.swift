@@ -1,6 +1,6 @@
 import MMedCore
+import MMedLocks
 import MMedProtocol
-import Synchronization
 
 @testable import MMedCoordinator
 
@@ -14,7 +14,7 @@ final class FakeRouter: CoordinatorEndpoint {
 
     let inbound: AsyncStream<InboundFromWorkers>
     private let heard: AsyncStream<InboundFromWorkers>.Continuation
-    private let lines = Mutex<[PeerID: Line]>([:])
+    private let lines = Locked<[PeerID: Line]>([:])
 
     init() { (inbound, heard) = AsyncStream.makeStream() }
 
@@ -32,9 +32,11 @@ final class FakeRouter: CoordinatorEndpoint {
     // MARK: The test's side
 
     /// Opens a connection; `onMessage` hears what the coordinator says on it.
-    func connect(_ onMessage: (@Sendable (CoordinatorMessage) -> Void)? = nil) -> PeerID {
+    func connect(
+        as identity: Identity? = nil, _ onMessage: (@Sendable (CoordinatorMessage) -> Void)? = nil
+    ) -> PeerID {
         lines.withLock { lines in
-            let peer = PeerID(number: UInt64(lines.count + 1))
+            let peer = PeerID(number: UInt64(lines.count + 1), identity: identity)
             lines[peer] = Line(onMessage: onMessage)
             return peer
         }
@@ -53,17 +55,19 @@ struct Line: Sendable {
     let router: FakeRouter
     let peer: PeerID
 
-    init(_ router: FakeRouter) {
+    init(_ router: FakeRouter, as identity: Identity? = nil) {
         self.router = router
-        peer = router.connect()
+        peer = router.connect(as: identity)
     }
 
     var mail: Mailbag<CoordinatorMessage> { router.mail(of: peer) }
     func say(_ message: WorkerMessage) { router.say(message, from: peer) }
 
     /// A connection that is past its welcome, with so many credits.
-    static func joined(_ router: FakeRouter, _ hello: Hello, credits: Int = 1) async throws -> Line {
-        let line = Line(router)
+    static func joined(
+        _ router: FakeRouter, _ hello: Hello, as identity: Identity? = nil, credits: Int = 1
+    ) async throws -> Line {
+        let line = Line(router, as: identity)
         line.say(.hello(hello))
         _ = try await line.welcome()
         if credits > 0 { line.say(.ready(credits: credits)) }

@@ -1,6 +1,6 @@
 import MMedCore
+import MMedLocks
 import MMedProtocol
-import Synchronization
 
 @testable import MMedCoordinator
 
@@ -27,13 +27,13 @@ final class Hand: Sendable {
     private let router: FakeRouter
     private let seed: UInt64
     private let accidents: @Sendable (Int) -> Accident?
-    private let state: Mutex<State>
+    private let state: Locked<State>
 
     init(_ router: FakeRouter, _ hello: Hello, seed: UInt64, accidents: @escaping @Sendable (Int) -> Accident?) {
         self.router = router
         self.seed = seed
         self.accidents = accidents
-        state = Mutex(State(hello: hello))
+        state = Locked(State(hello: hello))
     }
 
     var accidentCount: Int { state.withLock { $0.generation - 1 } }

@@ -1,4 +1,4 @@
-import Synchronization
+import MMedLocks
 
 /// A wait that took too long: what was waited for, and what came instead.
 struct TookTooLong: Error, CustomStringConvertible {
@@ -13,7 +13,7 @@ final class Mailbag<Value: Sendable>: Sendable {
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
-    private let state = Mutex(State())
+    private let state = Locked(State())
 
     var values: [Value] { state.withLock { $0.values } }
 

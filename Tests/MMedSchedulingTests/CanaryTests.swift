@@ -9,7 +9,10 @@ import Testing
     private let adapter = AdapterReference(name: Plans.specialties[0], version: 3, digest: Bytes().digest)
 
     private func script(_ workers: [String]) -> Script {
-        var script = Script(Plans.only([Plans.evaluate("eval-base", .base, steps: 1)]))
+        let plan = Plans.only([Plans.evaluate("eval-base", .base, steps: 1)])
+        var state = Plans.initialState(plan)
+        state.heads[0].reference = adapter
+        var script = Script(plan, state: state)
         script.tell(.tick, "the run begins")
         for worker in workers { script.join(worker, .rollout, credits: 0) }
         return script
@@ -74,7 +77,7 @@ import Testing
             other.version = version
             report(&script, "a", other, -Double(version))
         }
-        #expect(script.core.canaries.count == 64)
+        #expect(script.core.canaries.map(\.adapter) == [adapter], "only what the run has handed out has a place")
     }
 
     @Test func thePlanSaysWhichTokens() {

@@ -47,10 +47,7 @@ import Testing
     private func name(_ text: String) throws -> Name { try #require(Name(text)) }
 
     /// An interval that is easy to see in the text: ten points to each side.
-    private let table = ResultTable { successes, trials in
-        let share = Double(successes) / Double(trials)
-        return Interval(low: max(0, share - 0.1), high: min(1, share + 0.1))
-    }
+    private let table = ResultTable { share, _ in Interval(low: max(0, share - 0.1), high: min(1, share + 0.1)) }
 
     @Test func rowsStandBySpecialtyThenStage() throws {
         let results = [
@@ -77,7 +74,7 @@ import Testing
             ])
         #expect(
             text == """
-                Test accuracy in percent; n counts sampled answers; intervals are Wilson's.
+                Test accuracy in percent; n counts sampled answers; intervals are Wilson's over questions.
                 specialty  stage  prompt   n      strict [95 %]  balanced  lenient      choice [95 %]  unparsed
                 ---------  -----  ------  --  -----------------  --------  -------  -----------------  --------
                 alpha      base   plain   24  25.0 [15.0, 35.0]      25.0     50.0  50.0 [40.0, 60.0]      50.0

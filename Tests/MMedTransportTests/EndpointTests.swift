@@ -1,5 +1,6 @@
 import MMedCodec
 import MMedCore
+import MMedLocks
 import MMedProtocol
 import Testing
 

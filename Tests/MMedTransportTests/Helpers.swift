@@ -49,7 +49,9 @@ final class RawWorker {
     func send(_ parts: [UInt8]...) {
         for (index, part) in parts.enumerated() {
             let more: Int32 = index + 1 < parts.count ? 2 : 0
-            while socket.sendPart(part, 1 | more) != .sent {
+            // Nobody is there for ten seconds: given up.
+            for _ in 0..<100 {
+                if socket.sendPart(part, 1 | more) == .sent { break }
                 socket.wait(bell: bell, forInput: false, forOutput: true, milliseconds: 100)
             }
         }

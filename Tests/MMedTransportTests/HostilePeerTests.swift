@@ -1,5 +1,6 @@
 import MMedCodec
 import MMedCore
+import MMedLocks
 import MMedProtocol
 import Testing
 
@@ -44,7 +45,7 @@ struct HostilePeerTests {
         let raw = try RawWorker(connectingTo: coordinator.boundAddress)
         raw.send(try MessageCodec.encode(Sample.hello(major: 2)))
         var events = coordinator.inbound.makeAsyncIterator()
-        guard case .otherVersion(let peer, 2, 0) = await events.next() else {
+        guard case .otherVersion(let peer, 2, WireVersion.minor) = await events.next() else {
             Issue.record("the other version was not told apart")
             return
         }
@@ -92,6 +93,71 @@ struct HostilePeerTests {
             break
         }
         await worker.close()
+        await coordinator.close()
+    }
+
+    @Test("a peer that leaves while its messages wait unread does not end the process")
+    func leavesUnread() throws {
+        let bell = try Bell()
+        let router = try WireSocket(.router)
+        let address = try router.bind(WireAddress("tcp://127.0.0.1:*", for: .listening))
+        let honest = try RawWorker(connectingTo: address)
+        do {
+            // More than both high water marks and the system's buffers hold, so that ZeroMQ stops to read the connection.
+            let flooder = try WireSocket(.dealer)
+            try flooder.connect(WireAddress(address, for: .connecting))
+            flooder.wait(bell: bell, forInput: false, forOutput: true, milliseconds: 10_000)
+            let frame = [UInt8](repeating: 1, count: 64 << 10)
+            var isFull = false
+            while !isFull {
+                while flooder.sendPart(frame, 1) == .sent {}
+                flooder.wait(bell: bell, forInput: false, forOutput: true, milliseconds: 500)
+                isFull = flooder.sendPart(frame, 1) == .full
+            }
+            flooder.close(lingerMilliseconds: 0)
+        }
+        // The time that is at stake: two heartbeats find the broken connection while nobody reads.
+        router.wait(bell: bell, forInput: false, forOutput: false, milliseconds: 2500)
+        honest.send([7])
+        for _ in 0..<1000 {
+            while let received = router.receive() {
+                if received.body == [7] { return router.close(lingerMilliseconds: 0) }
+            }
+            router.wait(bell: bell, forInput: true, forOutput: false, milliseconds: 100)
+        }
+        Issue.record("the other worker is not heard any more")
+    }
+
+    @Test("a connection that brings 64 malformed frames is closed, again and again, and others are heard in between")
+    func closed() async throws {
+        let coordinator = try Sample.listening()
+        let address = coordinator.boundAddress
+        let isOver = Locked(false)
+        try startThread(named: "hostile") {
+            guard let raw = try? RawWorker(connectingTo: address) else { return }
+            while !isOver.withLock({ $0 }) { raw.send([1, 2, 3]) }
+        }
+        let honest = try Sample.connected(to: coordinator)
+        var malformed: [PeerID: Int] = [:]
+        var closed: Set<PeerID> = []
+        var honestPeers: Set<PeerID> = []
+        await honest.send(Sample.hello())
+        for await event in coordinator.inbound {
+            switch event {
+            case .malformed(let peer, let reason):
+                malformed[peer, default: 0] += 1
+                if reason.contains("its connection is closed") { closed.insert(peer) }
+            case .message(let peer, _): honestPeers.insert(peer)
+            default: Issue.record("\(event)")
+            }
+            if closed.count == 3, honestPeers.count == 1 { break }
+        }
+        isOver.withLock { $0 = true }
+        for (peer, count) in malformed {
+            #expect(count <= Limits.malformedFrames)
+            #expect((count == Limits.malformedFrames) == closed.contains(peer))
+        }
+        await honest.close()
         await coordinator.close()
     }
 

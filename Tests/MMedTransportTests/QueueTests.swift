@@ -1,4 +1,5 @@
 import Glibc
+import MMedLocks
 import MMedProtocol
 import Testing
 

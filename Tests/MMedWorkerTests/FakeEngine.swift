@@ -1,6 +1,6 @@
 import MMedCore
+import MMedLocks
 import MMedProtocol
-import Synchronization
 
 @testable import MMedWorker
 
@@ -11,7 +11,7 @@ final class Gate: Sendable {
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
 
-    private let state = Mutex(State())
+    private let state = Locked(State())
 
     func close() { state.withLock { $0.isOpen = false } }
 
@@ -50,7 +50,7 @@ final class FakeEngine: WorkerEngine {
         var reaches: Digest?
     }
 
-    let state = Mutex(State())
+    let state = Locked(State())
     /// Passed before each path and each gradient.
     let gate = Gate()
     /// What it was asked to do.

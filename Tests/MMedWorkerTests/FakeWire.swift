@@ -1,5 +1,5 @@
+import MMedLocks
 import MMedProtocol
-import Synchronization
 
 @testable import MMedWorker
 
@@ -14,7 +14,7 @@ final class FakeWire: WorkerEndpoint {
 
     let inbound: AsyncStream<InboundFromCoordinator>
     private let heard: AsyncStream<InboundFromCoordinator>.Continuation
-    private let state = Mutex(State())
+    private let state = Locked(State())
     /// Everything that the worker said.
     let said = Mailbag<WorkerMessage>()
     /// Each time that the worker had to wait because the wire was full.

@@ -106,7 +106,8 @@ struct Bench: Sendable {
 
     init(_ role: WorkerRole = .rollout, timing: Worker.Timing = Worker.Timing()) {
         worker = Worker(
-            hello: Sample.hello(role), endpoint: wire, engine: engine, log: log, timing: timing,
+            hello: Sample.hello(role), address: "tcp://127.0.0.1:7450", endpoint: wire, engine: engine, log: log,
+            timing: timing,
             digestOf: { Sample.digest(of: $0) })
         running = Task { [worker] in try await worker.run() }
     }

@@ -29,11 +29,49 @@ import Testing
         #expect(bench.wire.said.values.filter { if case .hello = $0 { true } else { false } }.count == 2)
     }
 
+    /// What was damaged may have been a lease or an acknowledgement; a new introduction brings it again.
+    @Test func aDamagedMessageIsAnsweredByANewIntroduction() async throws {
+        let bench = try await Bench.joined()
+        bench.wire.say(Sample.rollout(1, paths: 1))
+        _ = try await bench.wire.path()
+        bench.wire.hear(.malformed(reason: "its checksum is wrong"))
+        _ = try await bench.wire.hello()
+        bench.wire.say(Sample.welcome())
+        let (lease, paths) = try await bench.wire.path()
+        #expect(lease.fence == 1 && paths == [Sample.path(Sample.slot(0), nil)])
+        try await bench.end()
+    }
+
     @Test func anUnansweredIntroductionIsSaidAgain() async throws {
         let bench = Bench(timing: Sample.shortWaits)
         for _ in 0..<3 { _ = try await bench.wire.hello() }
+        #expect(bench.log.lines.values.contains { $0.contains("tcp://127.0.0.1:7450") }, "whom it waits for")
         bench.wire.say(Sample.welcome())
         _ = try await bench.wire.ready()
+        try await bench.end()
+    }
+
+    @Test func whenNobodyAnswersItLeavesAndNamesTheAddress() async throws {
+        var timing = Sample.shortWaits
+        timing.answer = .milliseconds(30)
+        let bench = Bench(timing: timing)
+        let error = try #require(await bench.error())
+        #expect(error.kind == .tryAgain && error.place == "tcp://127.0.0.1:7450", "\(error)")
+        #expect(error.mend.contains("mmed-coord") && error.mend.contains("--wait-seconds"))
+    }
+
+    /// The time counts from the last time that somebody was there.
+    @Test func anAnswerEndsTheWaiting() async throws {
+        var timing = Sample.shortWaits
+        timing.answer = .seconds(1)
+        let bench = Bench(timing: timing)
+        _ = try await bench.wire.hello()
+        bench.wire.say(Sample.welcome(beat: 1))
+        _ = try await bench.wire.ready()
+        let joined = ContinuousClock.now
+        try await bench.until("time past the limit") { ContinuousClock.now - joined > .milliseconds(1_100) }
+        bench.wire.say(Sample.rollout(1, paths: 1))
+        _ = try await bench.wire.path()
         try await bench.end()
     }
 
@@ -47,6 +85,17 @@ import Testing
             #expect(paths == [Sample.path(Sample.slot(sample), nil)])
             if sample == 1 || fence == 4 { #expect(try await bench.wire.ready() == 1) }
         }
+        try await bench.end()
+    }
+
+    @Test func aHandshakeThatFailsIsToldAndTriedAgain() async throws {
+        let bench = Bench()
+        _ = try await bench.wire.hello()
+        // Nothing proves who said so: it is no reason to leave.
+        bench.wire.hear(.handshakeFailed(reason: "the key is not taken"))
+        _ = try await bench.log.lines.next("reason") { $0.contains("the key is not taken; trying again") ? true : nil }
+        bench.wire.say(Sample.welcome())
+        #expect(try await bench.wire.ready() == 2)
         try await bench.end()
     }
 

@@ -8,6 +8,7 @@ extension Processes {
 extension Processes.CommandLines {
     @Test(arguments: [
         "start", "check", "status", "merge", "eval", "export", "score", "sample", "advantages", "bench", "tiny-model",
+        "keygen",
     ])
     func everyCommandHasHelpWithAnExample(command: String) async throws {
         let scratch = try Scratch()
@@ -19,12 +20,17 @@ extension Processes.CommandLines {
         #expect(overview.output.contains("\n  \(command) "), "\(overview)")
     }
 
+    @Test func startTellsThatAStoppedRunAlsoEndsWithZero() async throws {
+        let ended = try await coordinator(["start", "--help"], in: Scratch())
+        #expect(ended.output.contains("SIGTERM") && ended.output.contains(#"status --json"#), "\(ended)")
+    }
+
     @Test(arguments: ["mmed-coord", "mmed-worker"])
     func theProgramsExplainTheirExitCodes(name: String) async throws {
         let scratch = try Scratch()
         let ended = try await Program(name, ["--help"], in: scratch).end()
         #expect(ended.code == 0, "\(ended)")
-        #expect(ended.output.contains(#/Example:\n +\S*mmed-/#), "\(ended)")
+        #expect(ended.output.contains(#/Examples?:\n +\S*mmed-/#), "\(ended)")
         #expect(ended.output.contains("Exit codes: 0"), "\(ended)")
     }
 
@@ -34,6 +40,15 @@ extension Processes.CommandLines {
         let ended = try await coordinator(arguments, in: scratch)
         #expect(ended.code == 64, "\(ended)")
         #expect(!ended.errors.isEmpty, "\(ended)")
+    }
+
+    @Test(arguments: ["eval", "score", "bench"], ["0", "257", "4000"])
+    func threadsHaveOneLimit(command: String, threads: String) async throws {
+        let scratch = try Scratch()
+        let inputs = ["eval": ["--config", "none.yaml"], "score": ["--input", "none"]][command] ?? []
+        let ended = try await coordinator([command, "--threads", threads] + inputs, in: scratch)
+        #expect(ended.code == 64, "\(ended)")
+        #expect(ended.errors.contains("1 to 256"), "\(ended)")
     }
 
     @Test func aDryRunShowsThePlanAndStartsNothing() async throws {

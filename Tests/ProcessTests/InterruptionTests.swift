@@ -23,6 +23,8 @@ extension Processes.Interruptions {
         }
         let status = try await coordinator(["status", run.folder, "--json"], in: run.scratch)
         #expect(status.output.contains(#""running":false"#), "\(status)")
+        // Its exit code does not tell a drained run from a complete one; this does.
+        #expect(status.output.contains(#""complete":false"#), "\(status)")
 
         let resumed = try await run.resume()
         #expect(resumed.code == 0, "\(resumed)")
@@ -93,6 +95,27 @@ extension Processes.Interruptions {
         try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
     }
 
+    /// The first signal waits for a learner that does not go on; the second does not, and says how to go on as well.
+    @Test func aSecondSignalStopsAtOnceAndSaysHowToGoOn() async throws {
+        let run = try await Watched(Lab.cluster(), ["--set", "leases.stallSeconds=1"])
+        try await run.until("dsa/adult-medicine 8 event=update")
+        let learner = try #require(run.workerIDs.first { $0.name == "learner-1" })
+        kill(learner.id, SIGSTOP)
+        defer { kill(learner.id, SIGCONT) }
+        try await run.until("event=waiting")
+        run.program.signal(SIGINT)
+        try await eventually("the first signal's answer") { run.program.errors.contains("stopping: ") }
+        run.program.signal(SIGINT)
+        let ended = try await run.program.end()
+        #expect(ended.code == 130, "\(ended)")
+        let last = ended.errors.split(separator: "\n").last ?? ""
+        #expect(last.contains("mmed-coord start --resume \(run.folder)"), "\(ended)")
+        kill(learner.id, SIGCONT)
+        try await eventually("the end of the learner") { !isAlive(learner.id) }
+        #expect(try await run.resume().code == 0)
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+    }
+
     @Test func aWorkerMayJoinAndLeaveAtAnyTime() async throws {
         let run = try await Watched()
         try await eventually("the address") { run.program.errors.contains("listening at tcp://") }
@@ -114,6 +137,30 @@ extension Processes.Interruptions {
         try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
     }
 
+    @Test func statusOfACompleteRunTellsItsResult() async throws {
+        let scratch = try Scratch()
+        _ = try await Lab.unbroken.value
+        let folder = try await Lab.shared.value.unbrokenFolder
+        let words = try await coordinator(["status", folder], in: scratch)
+        #expect(words.output.contains("complete     yes"), "\(words)")
+        #expect(words.output.contains("report       \(folder)/report.txt"), "\(words)")
+        #expect(!words.output.contains("--resume"), "there is nothing to go on with: \(words)")
+        let json = try await coordinator(["status", folder, "--json"], in: scratch)
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any])
+        #expect(object["complete"] as? Bool == true, "\(json)")
+        #expect(object["running"] as? Bool == false, "\(json)")
+        let rows = try #require(object["evaluations"] as? [[String: Any]])
+        // Four evaluations of the plain prompt, two judgements of three prompts, for two specialties.
+        #expect(rows.count == 20, "\(json)")
+        let wanted = rows.first { row in
+            let (stage, specialty) = (row["stage"] as? String, row["specialty"] as? String)
+            return stage == "eval-merged" && specialty == "pediatrics"
+        }
+        let merged = try #require(wanted)
+        #expect(merged["answers"] as? Int == 4)
+        #expect(merged["strict"] is Double && merged["choice"] is Double)
+    }
+
     @Test func statusTellsOfARunUnderWay() async throws {
         let run = try await Watched()
         try await run.until("dsa/pediatrics 3 event=update")
@@ -122,8 +169,15 @@ extension Processes.Interruptions {
         let object = try #require(try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any])
         #expect(object["running"] as? Bool == true)
         #expect((object["adapters"] as? [String: Int])?["pediatrics"].map { $0 >= 1 } == true, "\(json)")
+        #expect(object["complete"] as? Bool == false && object["stages"] as? Int == 9, "\(json)")
+        #expect(object["stage"] as? String == "dsa" && object["stageNumber"] as? Int == 2, "\(json)")
+        let steps = try #require(object["steps"] as? [[String: Any]])
+        #expect(
+            steps.map { $0["specialty"] as? String } == Lab.specialties && steps.allSatisfy { $0["of"] as? Int == 40 })
         let words = try await coordinator(["status", run.folder], in: run.scratch)
         #expect(words.output.contains("running      yes"), "\(words)")
+        #expect(words.output.contains("stage        dsa, 2 of 9"), "\(words)")
+        #expect(words.output.contains(#/steps done +adult-medicine \d+ of 40, pediatrics \d+ of 40/#), "\(words)")
         let second = try await run.resume()
         #expect(second.code == 75, "\(second)")
         #expect(second.errors.contains("another coordinator works in this run folder"), "\(second)")

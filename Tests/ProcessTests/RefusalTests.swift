@@ -39,6 +39,14 @@ let refusals: [Refusal] = [
     Refusal(
         what: "letter outside of the options", code: 65, says: ["split.jsonl:2", "`C`", "A to B"],
         data: ("train", question + "\n" + question.replacing(#""answer": "A""#, with: #""answer": "C""#))),
+    Refusal(
+        what: "mistyped specialty of a row", code: 65,
+        says: ["split.jsonl:2", "`pediatrcs`", "did you mean `pediatrics`"],
+        data: (
+            "test",
+            question.replacing("pediatrics", with: "adult-medicine") + "\n"
+                + question.replacing("pediatrics", with: "pediatrcs").replacing(#""id": "a""#, with: #""id": "b""#)
+        )),
     Refusal(what: "empty split", code: 65, says: ["split.jsonl", "the split is empty"], data: ("test", "")),
     Refusal(
         what: "image for a text model", code: 65, says: ["split.jsonl:1", "image"],
@@ -47,8 +55,9 @@ let refusals: [Refusal] = [
     Refusal(
         what: "missing data file", code: 65, says: ["gone.jsonl"], more: ["--set", "data.train=gone.jsonl"]),
     Refusal(
-        what: "prompt longer than the context", code: 65, says: ["tokens", "1024", "maxTokens"],
+        what: "prompt longer than the context", code: 65, says: ["tokens", "1024", "maxTokens", "jsonl:"],
         more: ["--set", "gba.sampling.maxTokens=1000"]),
+    Refusal(what: "folder as configuration", code: 78, says: ["/tmp", "folder"], more: ["--config", "/tmp"]),
     Refusal(what: "missing configuration", code: 78, says: ["nowhere.yaml"], more: ["--config", "nowhere.yaml"]),
     Refusal(what: "missing model", code: 65, says: ["no-model", "--model"], more: ["--model", "no-model"]),
     Refusal(what: "no such option", code: 64, says: ["--frobnicate"], more: ["--frobnicate"]),
@@ -99,12 +108,52 @@ extension Processes.Refusals {
         #expect(ended.code == 78, "\(ended)")
         // Its learners also hold adapters that this run has not.
         #expect(ended.errors.contains("two-hosts.yaml"), "\(ended)")
+        let keyless = try await coordinator(
+            ["check", "--config", top + "/configs/smoke.yaml", "--cluster", top + "/cluster/two-hosts.yaml"],
+            in: scratch)
+        #expect(keyless.code == 78, "\(keyless)")
+        #expect(keyless.errors.contains("mmed-coord keygen --output \(top)/cluster/keys"), "\(keyless)")
         for listen in ["tcp://0.0.0.0:0", "tcp://192.0.2.10:7450"] {
             let open = try await coordinator(
                 try lab.arguments(Lab.cluster(listen: listen), "open", in: scratch), in: scratch)
             #expect(open.code == 78, "\(open)")
             #expect(open.errors.contains("need keys"), "\(open)")
         }
+    }
+
+    /// The folder is not made: the same command works once the address is free.
+    @Test func aPortInUseLeavesNothingBehind() async throws {
+        let lab = try await Lab.shared.value
+        let scratch = try Scratch()
+        let small = ["--set", "dsa.epochs=1", "--set", "gba.steps=1", "--set", "leases.noWorkersSeconds=600"]
+        let holder = try Program(
+            "mmed-coord", try lab.arguments("listen: tcp://127.0.0.1:0\nworkers: []\n", "holder", in: scratch) + small,
+            in: scratch)
+        let address = try await boundAddress(of: holder)
+        let arguments = try lab.arguments(Lab.cluster(listen: address), "run", in: scratch) + small
+        let refused = try await coordinator(arguments, in: scratch)
+        #expect(refused.code == 75, "\(refused)")
+        #expect(refused.errors.contains(address) && refused.errors.contains("port 0 takes a free one"), "\(refused)")
+        #expect(!FileManager.default.fileExists(atPath: scratch.path + "/run"), "the folder was made")
+        holder.signal(SIGKILL)
+        _ = try await holder.end()
+        let free = try await coordinator(arguments, in: scratch)
+        #expect(free.code == 0, "\(free)")
+    }
+
+    /// What `start` cannot listen at, `check` refuses too.
+    @Test(
+        arguments: ["check", "start"],
+        ["tcp://0.0.0.0:0", "tcp://lo:0", "ipc:///tmp/mmed.sock", "ipc:///no/folder/s"])
+    func anAddressThatCannotBeServedIsRefusedBeforeAnyWork(command: String, listen: String) async throws {
+        let lab = try await Lab.shared.value
+        let scratch = try Scratch()
+        var arguments = try lab.arguments(Lab.cluster(listen: listen), "run", in: scratch)
+        if command == "check" { arguments = ["check"] + arguments[1..<7] }
+        let ended = try await coordinator(arguments, in: scratch)
+        #expect(ended.code == 78, "\(ended)")
+        #expect(ended.errors.contains(listen), "\(ended)")
+        #expect(!FileManager.default.fileExists(atPath: scratch.path + "/run"), "the folder was made")
     }
 
     @Test func anotherModelThanTheClusterFilePinsIsRefused() async throws {
@@ -116,6 +165,10 @@ extension Processes.Refusals {
         let ended = try await coordinator(["check", "--config", lab.config, "--cluster", path], in: scratch)
         #expect(ended.code == 65, "\(ended)")
         #expect(ended.errors.contains(digest), "\(ended)")
+        let other = try await coordinator(
+            ["check", "--config", lab.config, "--cluster", path, "--model", lab.model], in: scratch)
+        #expect(other.code == 65, "\(other)")
+        #expect(other.errors.contains(digest) && other.errors.contains("--cluster"), "\(other)")
     }
 
     @Test func aDamagedModelIsRefused() async throws {

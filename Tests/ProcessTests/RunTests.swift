@@ -25,6 +25,7 @@ extension Processes.Runs {
         }
         try expectAdapters(folder)
         try expectMetrics(folder)
+        try expectFigures(folder)
         let resolved = folder + "/config.resolved.yaml"
         let again = try await coordinator(["check", "--config", resolved, "--model", lab.model], in: scratch)
         #expect(again.code == 0, "\(again)")
@@ -47,6 +48,25 @@ extension Processes.Runs {
             let numbers = versions.compactMap { Int($0.dropFirst()) }.sorted()
             #expect(numbers.count == 2 && numbers[0] == 40, "GBA made no version of \(specialty): \(versions)")
         }
+    }
+
+    /// What the table tells, for programs.
+    private func expectFigures(_ folder: String) throws {
+        let object = try #require(
+            try JSONSerialization.jsonObject(with: Data(text(of: folder + "/report.json").utf8)) as? [String: Any])
+        let results = try #require(object["results"] as? [[String: Any]])
+        let merged = try #require(
+            results.first {
+                $0["stage"] as? String == "merged" && $0["specialty"] as? String == "pediatrics"
+                    && $0["prompt"] as? String == "plain"
+            })
+        let (strict, ends) = (merged["strict"] as? Double ?? -1, merged["strictInterval"] as? [Double] ?? [])
+        #expect(ends.count == 2 && ends[0] <= strict && strict <= ends[1] && merged["balanced"] is Double, "\(merged)")
+        #expect(merged["answers"] as? Int == 4 && merged["choiceInterval"] is [Double])
+        let paired = try #require(object["paired"] as? [[String: Any]])
+        #expect(paired.count == 4, "two specialties, guideline prompts and the plain one: \(paired)")
+        #expect(paired.allSatisfy { $0["difference"] is Double && $0["pairs"] as? Int == 2 })
+        for name in ["merge.txt", "merge.json"] { #expect(!text(of: folder + "/" + name).isEmpty, "\(name)") }
     }
 
     private func expectMetrics(_ folder: String) throws {

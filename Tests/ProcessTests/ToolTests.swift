@@ -133,7 +133,14 @@ extension Processes.Tools {
         let scratch = try Scratch()
         for (line, says) in [
             (#"{"question":"q1","samples":[{"guideline":"intuitive","reward":"one"}]}"#, "reward"),
-            (#"{"question":"q1","samples":[{"guideline":"intuitive","reward":1e999}]}"#, "JSON"),
+            (#"{"question":"q1","samples":[{"guideline":"intuitive","reward":1e999}]}"#, "reward is 1e999"),
+            (#"{"question":"q1","samples":[{"guideline":"intuitive","reward":NaN}]}"#, "reward is NaN"),
+            (#"{"question":"q1","samples":[{"guideline":"intuitive","reward":-Infinity}]}"#, "reward is -Infinity"),
+            (#"{"question":"q1","samples":[{"guideline":"intuitive"}]}"#, "the key reward is missing"),
+            (
+                #"{"question":"q1","samples":[{"guideline":"intutive","reward":1}]}"#,
+                "-:1: \"intutive\" is no guideline of"
+            ),
         ] {
             let ended = try await coordinator(
                 ["advantages", "--config", lab.config, "--input", "-"], in: scratch, input: line + "\n")
@@ -159,6 +166,11 @@ extension Processes.Tools {
                         == FileManager.default.contents(atPath: place + "/" + name), "\(adapter): \(name)")
             }
         }
+        let twice = [folder, "--adapter", "merged", "--output", scratch.path + "/exported-pediatrics"]
+        let refused = try await coordinator(["export"] + twice, in: scratch)
+        #expect(refused.code == 64 && refused.errors.contains("--overwrite"), "\(refused)")
+        let replaced = try await coordinator(["export", "--overwrite"] + twice, in: scratch)
+        #expect(replaced.code == 0, "\(replaced)")
         let unknown = try await coordinator(
             ["export", folder, "--adapter", "cardiology", "--output", scratch.path + "/x"], in: scratch)
         #expect(unknown.code == 65 && unknown.errors.contains("pediatrics"), "\(unknown)")
@@ -171,6 +183,10 @@ extension Processes.Tools {
             in: scratch)
         #expect(merge.code == 0, "\(merge)")
         #expect(merge.output == text(of: folder + "/merge.txt") + "\n")
+        let again = try await coordinator(
+            ["merge", "--config", lab.config, "--model", lab.model, "--output", scratch.path + "/merged"] + experts,
+            in: scratch)
+        #expect(again.code == 64 && again.errors.contains("--overwrite"), "\(again)")
         #expect(
             FileManager.default.contents(atPath: scratch.path + "/merged/adapter_model.safetensors")
                 == FileManager.default.contents(atPath: folder + "/merged/adapter_model.safetensors"))
@@ -181,7 +197,8 @@ extension Processes.Tools {
         func rows(_ text: String) -> [[Substring]] {
             text.split(separator: "\n").map { $0.split(separator: " ") }.filter { $0.count > 2 && $0[1] == "merged" }
         }
-        #expect(rows(eval.output).count == 2)
+        // Every test question of the lab has the text of a training question, so each row has one without any.
+        #expect(rows(eval.output).count == 4)
         #expect(rows(eval.output) == rows(text(of: folder + "/report.txt")))
     }
 
@@ -196,6 +213,7 @@ extension Processes.Tools {
             [
                 "merge", "--config", lab.config, "--set", "merge.method=linear", "--model", lab.model, "--expert",
                 "pediatrics=\(newest)", "--output", scratch.path + "/one", "--bake", baked + "/model.safetensors",
+                "--overwrite",
             ], in: scratch)
         #expect(merge.code == 0, "\(merge)")
         let line = #"{"prompt_ids":[1,70,80,90],"completion_ids":[100,110,120,2]}"# + "\n"

@@ -17,7 +17,7 @@ private func lonely(_ script: String, in scratch: Scratch, _ more: [String] = []
     return try Program("mmed-coord", arguments + more, in: scratch, folder: folder)
 }
 
-private func boundAddress(of program: Program) async throws -> String {
+func boundAddress(of program: Program) async throws -> String {
     try await eventually("the address") { program.errors.contains("listening at tcp://") }
     return String(try #require(program.errors.firstMatch(of: /listening at (tcp:\/\/127\.0\.0\.1:\d+)/)).1)
 }
@@ -48,6 +48,45 @@ extension Processes.Workers {
         let ended = try await Program("mmed-coord", arguments, in: scratch, folder: folder).end()
         #expect(ended.code == 70, "\(ended)")
         #expect(ended.errors.contains("make build"), "\(ended)")
+        #expect(!FileManager.default.fileExists(atPath: scratch.path + "/run"), "the folder was made")
+    }
+
+    /// A cluster file without workers, and each of them started by a user.
+    @Test func workersStartedByHandFinishARun() async throws {
+        let lab = try await Lab.shared.value
+        let scratch = try Scratch()
+        let run = try Program(
+            "mmed-coord", try lab.arguments("listen: tcp://127.0.0.1:0\nworkers: []\n", "run", in: scratch), in: scratch
+        )
+        let address = try await boundAddress(of: run)
+        let hands = try ["rollout", "learner"].map { role in
+            try Program(
+                "mmed-worker", ["--role", role, "--connect", address, "--model", lab.model, "--threads", "1"],
+                in: scratch)
+        }
+        let ended = try await run.end(within: 120)
+        #expect(ended.code == 0, "\(ended)")
+        for hand in hands { #expect(try await hand.end().code == 0) }
+        try RunResult(scratch.path + "/run").expectSame(as: try await Lab.unbroken.value)
+    }
+
+    @Test func aWorkerWithoutACoordinatorNamesTheAddressAndLeaves() async throws {
+        let lab = try await Lab.shared.value
+        let scratch = try Scratch()
+        // A socket file that nobody serves.
+        let address = "ipc://\(scratch.path)/nobody"
+        let ended = try await Program(
+            "mmed-worker",
+            ["--role", "rollout", "--connect", address, "--model", lab.model, "--wait-seconds", "1"], in: scratch
+        ).end()
+        #expect(ended.code == 75, "\(ended)")
+        #expect(ended.errors.contains("\(address): no coordinator has answered for 1 s"), "\(ended)")
+        #expect(ended.errors.contains("--wait-seconds"), "\(ended)")
+        // What is wrong with the address is said before the model is looked for.
+        let wrong = try await Program(
+            "mmed-worker", ["--role", "rollout", "--connect", "127.0.0.1:7450", "--model", "no-model"], in: scratch
+        ).end()
+        #expect(wrong.code == 78 && wrong.errors.contains("127.0.0.1:7450"), "\(wrong)")
     }
 
     @Test func aWorkerWithAnotherModelIsRefused() async throws {

@@ -30,10 +30,16 @@ private func report(_ violations: [Violation]) -> Comment {
             let isRight =
                 switch floor {
                 case "pure": House.pure.contains(room)
+                case "base": House.base.contains(room)
                 case "edge": House.edges.contains(room)
                 case "runtime": House.runtimes.contains(room)
                 case "root": House.roots.contains(room)
-                default: !House.pure.union(House.edges).union(House.runtimes).union(House.roots).contains(room)
+                case "kit": House.kits.contains(room)
+                default:
+                    !House.pure.union(House.base).union(House.edges).union(House.runtimes).union(House.roots).union(
+                        House.kits
+                    )
+                    .contains(room)
                 }
             #expect(isRight, "\(room) is not on the floor \(floor)")
         }

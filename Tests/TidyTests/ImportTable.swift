@@ -64,17 +64,22 @@ func sharedCModules(_ files: [SourceFile]) -> [String] {
         .sorted()
 }
 
-/// Rooms that stand on what they must not: an edge on an edge, a runtime on an edge, a pure room on anything but pure ones, anything on the root.
+/// Rooms that stand on what they must not: an edge on an edge, a runtime on anything but pure rooms and the base, a pure room on
+/// anything but pure ones, the base on any room, anything on the root.
 func floorViolations(_ table: ImportTable) -> [String] {
     var found: [String] = []
     for (room, allowed) in table.sorted(by: { $0.key < $1.key }) where !House.roots.contains(room) {
         var forbidden = House.roots
-        if House.pure.contains(room) {
+        if House.kits.contains(room) {
+            forbidden = House.roots
+        } else if House.pure.contains(room) {
             forbidden = Set(table.keys).subtracting(House.pure)
+        } else if House.base.contains(room) {
+            forbidden = Set(table.keys)
         } else if House.edges.contains(room) {
             forbidden.formUnion(House.edges.subtracting([room]).union(House.runtimes))
         } else if House.runtimes.contains(room) {
-            forbidden = Set(table.keys).subtracting(House.pure)
+            forbidden = Set(table.keys).subtracting(House.pure.union(House.base))
         } else {
             forbidden.formUnion(House.edges.union(House.runtimes))
         }

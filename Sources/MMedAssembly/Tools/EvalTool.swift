@@ -3,10 +3,10 @@ import MMedAlgorithms
 import MMedConfig
 import MMedCore
 import MMedFormats
+import MMedLocks
 import MMedProtocol
 import MMedScheduling
 import MMedStore
-import Synchronization
 
 /// The `eval` command: one adapter (or the base model) on the test questions of a configuration, in this process.
 public enum EvalTool {
@@ -21,7 +21,8 @@ public enum EvalTool {
         guard let run = Name("eval") else { preconditionFailure("\"eval\" is a name") }
         let builder = PlanBuilder(config: config, data: data, prompts: try host.prompts(config.prompt), run: run)
         let stage = try builder.evaluation("eval-\(name)", adapter == nil ? .base : .merged)
-        try ContextCheck.require([stage], contextLength: host.source.config.contextLength)
+        try ContextCheck.require(
+            [stage], contextLength: host.source.config.contextLength, lineOf: builder.line(of:))
         let engine = try NativeWorkerEngine(host: host, threads: threads, concurrentPaths: 32)
         let reference = try load(adapter, name, host, engine)
         var records: [EvaluationRecord] = []
@@ -68,7 +69,7 @@ public enum EvalTool {
                 reward: question.reward, slots: slots(of: question, track: index, question: place))
         }
         let lease = RolloutLease(lease: LeaseID(fence: 1), durationMilliseconds: 60_000, questions: work)
-        let finished = Mutex<[Trajectory]>([])
+        let finished = Locked<[Trajectory]>([])
         try await engine.sample(
             lease, seed: seed, isCancelled: { false }, onFinished: { path in finished.withLock { $0.append(path) } })
         let judge = RewardJudge(tokenizer: engine.host.tokenizer)

@@ -8,7 +8,9 @@ import MMedStore
 /// The `export` command: an adapter of a run as a PEFT folder.
 public enum ExportTool {
     /// Writes an adapter (`name` of a specialty, or `merged`) at its newest committed version and returns what was written.
-    public static func run(folder: String, name: Name, output: String) throws -> String {
+    /// Throws `usage` when an adapter is there already, unless it is to be replaced.
+    public static func run(folder: String, name: Name, output: String, isReplacing: Bool) throws -> String {
+        if !isReplacing { try requireFree(output + "/adapter_model.safetensors") }
         let state = try RunFolder.loadCheckpoint(path: folder).state
         var references = state.heads.map(\.reference)
         if let merged = state.merged { references.append(merged) }
@@ -26,5 +28,12 @@ public enum ExportTool {
         try AdapterFolder.write(
             to: output, layout: layout, values: weights, baseModel: LaunchRecord(folder: folder)?.baseModel)
         return "\(name) v\(reference.version) (\(reference.digest.short)) is in \(output)"
+    }
+
+    /// Hours of training must not be lost to a name that was given twice.
+    static func requireFree(_ path: String) throws(MMedError) {
+        guard FileManager.default.fileExists(atPath: path) else { return }
+        throw MMedError(
+            .usage, at: path, "there is one already", mend: "choose another place, or replace it with --overwrite")
     }
 }

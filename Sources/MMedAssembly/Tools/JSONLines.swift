@@ -15,7 +15,8 @@ public enum JSONLines {
         let data: Data
         if path == "-" {
             data = FileHandle.standardInput.readDataToEndOfFile()
-        } else if let contents = FileManager.default.contents(atPath: path) {
+        } else if let contents = try? FileHandle(forReadingFrom: URL(fileURLWithPath: path)).readToEnd() ?? Data() {
+            // A handle, for pipes and devices are files of no size.
             data = contents
         } else {
             throw MMedError(
@@ -29,7 +30,7 @@ public enum JSONLines {
                 records.append((index + 1, try JSONDecoder().decode(type, from: Data(line))))
             } catch {
                 throw MMedError(
-                    .badData, at: "\(path):\(index + 1)", JSONLines.reason(error),
+                    .badData, at: "\(path):\(index + 1)", JSONLines.reason(error, Data(line)),
                     mend: "see `--help` for the form of a line")
             }
         }
@@ -46,13 +47,30 @@ public enum JSONLines {
         return String(decoding: try encoder.encode(record), as: UTF8.self)
     }
 
-    private static func reason(_ error: any Error) -> String {
+    private static func reason(_ error: any Error, _ line: Data) -> String {
+        // Words that other programs write for numbers; the parser would only count the characters before them.
+        if let word = String(decoding: line, as: UTF8.self).firstMatch(
+            of: /"(\w+)"\s*:\s*([-+]?(?:nan|NaN|NAN|inf|Inf|INF|infinity|Infinity))\b/)
+        {
+            return "\(word.1) is \(word.2), but JSON has no such number"
+        }
+        // Digits that stand for no finite number, of which the parser says as little.
+        for number in String(decoding: line, as: UTF8.self).matches(
+            of: /"(\w+)"\s*:\s*([-+]?[0-9][0-9.]*[eE][-+]?[0-9]+)/) where Double(number.2)?.isFinite == false
+        {
+            return "\(number.1) is \(number.2), which is too large for a number"
+        }
         guard let error = error as? DecodingError else { return "\(error)" }
         switch error {
-        case .keyNotFound(let key, _): return "the key \(key.stringValue) is missing"
+        case .keyNotFound(let key, let context):
+            let place = context.codingPath.map(\.stringValue).joined(separator: ".")
+            return "the key \(key.stringValue) is missing" + (place.isEmpty ? "" : " in \(place)")
         case .typeMismatch(_, let context), .valueNotFound(_, let context):
             return "\(context.codingPath.map(\.stringValue).joined(separator: ".")): \(context.debugDescription)"
-        case .dataCorrupted(let context): return "it is not JSON of the expected form (\(context.debugDescription))"
+        case .dataCorrupted(let context):
+            let place = context.codingPath.map(\.stringValue).joined(separator: ".")
+            return (place.isEmpty ? "" : "\(place): ")
+                + "it is not JSON of the expected form (\(context.debugDescription))"
         @unknown default: return "it cannot be read"
         }
     }

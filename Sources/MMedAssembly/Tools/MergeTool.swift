@@ -33,9 +33,16 @@ public enum MergeTool {
     }
 
     /// Merges by the settings of a configuration and returns the report's text. `bake` writes full weights beside the adapter.
+    /// Throws `usage` when either is there already, unless they are to be replaced.
     public static func run(
-        experts: [Expert], config: String?, overrides: [String], model: String, output: String, bake: String?
+        experts: [Expert], config: String?, overrides: [String], model: String, output: String, bake: String?,
+        isReplacing: Bool
     ) throws -> String {
+        if !isReplacing {
+            for path in [output + "/adapter_model.safetensors"] + (bake.map { [$0] } ?? []) {
+                try ExportTool.requireFree(path)
+            }
+        }
         var settings = MergeConfig()
         if let config { settings = try RunConfig.load(path: config, overrides: overrides).merge }
         let host = try ModelHost(cluster: MMedConfig.ModelConfig(), override: model)
@@ -53,7 +60,7 @@ public enum MergeTool {
         let result = try merge(inputs: inputs, settings: mergeSettings(settings))
         try AdapterFolder.write(
             to: output, layout: result.adapter.layout, values: result.adapter.values,
-            baseModel: host.path.split(separator: "/").last.map(String.init))
+            baseModel: host.baseName)
         if let bake { try write(plan, of: host, to: bake) }
         return result.report.text
     }

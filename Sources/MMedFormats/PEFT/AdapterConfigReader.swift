@@ -58,7 +58,7 @@ enum AdapterConfigReader {
 
     /// The projections that the modules' names or pattern select, as PEFT selects them; each in every layer or in none.
     private static func targets(_ member: JSONReader, shape: ModelShape) throws -> [Projection] {
-        let matches: (String) throws -> Bool
+        let matches: (String) -> Bool
         switch member.value {
         case .array:
             let names = try member.array().map { try $0.string() }
@@ -70,14 +70,18 @@ enum AdapterConfigReader {
             matches = { path in names.contains { selects($0, path) } }
         case .string("all-linear"): matches = { _ in true }
         case .string(let pattern):
-            guard let expression = try? Regex(pattern) else {
-                throw MMedError(.badData, at: member.place, "is \"\(pattern)\", which is not a regular expression")
+            guard let expression = ModulePattern(pattern) else {
+                throw MMedError(
+                    .badData, at: member.place,
+                    "is \"\(pattern.prefix(200))\", which is not a regular expression of letters, classes, groups and "
+                        + "repetitions",
+                    mend: "list the modules' names instead")
             }
-            matches = { try expression.wholeMatch(in: $0) != nil }
+            matches = { expression.matches($0) }
         case .null, .bool, .integer, .number, .object: throw member.mistyped("a list of names or a pattern")
         }
         let targets = try Projection.allCases.filter { projection in
-            let count = try (0..<shape.layerCount).count { try matches(path($0, projection)) }
+            let count = (0..<shape.layerCount).count { matches(path($0, projection)) }
             guard count == 0 || count == shape.layerCount else {
                 throw MMedError(
                     .badData, at: member.place,

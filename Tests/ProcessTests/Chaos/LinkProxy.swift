@@ -1,7 +1,7 @@
 import Foundation
 import Glibc
+import MMedLocks
 import MMedProtocol
-import Synchronization
 
 /// A relay on loopback between one worker and its coordinator, which a test can cut, hold up or make deaf on one side. What
 /// the coordinator acknowledges on the way through is remembered.
@@ -28,7 +28,7 @@ final class LinkProxy: Sendable {
     let port: UInt16
     private let target: UInt16
     private let listener: Int32
-    private let state = Mutex(State())
+    private let state = Locked(State())
 
     /// Relays from a free port to a port of this machine.
     init(target: UInt16) throws {

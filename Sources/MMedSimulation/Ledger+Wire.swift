@@ -1,0 +1,108 @@
+import MMedCore
+import MMedProtocol
+import MMedScheduling
+
+// What is said on the wire.
+extension Ledger {
+    /// A lease leaves for its worker.
+    func granted(_ lease: RolloutLease, to name: Name, process: UInt64) {
+        granted(lease.lease, to: name, process: process)
+        for question in lease.questions where process != newest {
+            // What a process that was replaced asks for is never taken under its own right.
+            for slot in question.slots where work[slot] == nil { work[slot] = question }
+        }
+        guard process == newest else { return }
+        for question in lease.questions {
+            if let adapter = question.adapter {
+                expect(
+                    isKnown(adapter), "committed versions",
+                    "lease \(lease.lease.fence) asks for \(adapter.name) v\(adapter.version), which no record names")
+            }
+            var bare = question
+            bare.slots = []
+            for slot in question.slots {
+                expect(paths[slot] == nil, "no work twice", "slot \(slot) is on the disk and is asked for again")
+                expect(!givenUp.contains(slot), "given up stays", "slot \(slot) was given up and is asked for again")
+                expect(
+                    failures[slot] ?? 0 <= plan.settings.retries, "retries end",
+                    "slot \(slot) failed \(failures[slot] ?? 0) times and is asked for again")
+                work[slot] = bare
+                grants[slot] = lease.lease
+            }
+        }
+        slotsOfLease[lease.lease] = lease.questions.flatMap(\.slots)
+    }
+
+    func granted(_ lease: GradientLease, to name: Name, process: UInt64) {
+        granted(lease.lease, to: name, process: process)
+        guard process == newest else { return }
+        expect(
+            isKnown(lease.adapter), "committed versions",
+            "lease \(lease.lease.fence) asks for \(lease.adapter.name) v\(lease.adapter.version), which no record names"
+        )
+        shards[lease.shard] = (lease, name)
+        shardOfLease[lease.lease] = lease.shard
+    }
+
+    private func granted(_ lease: LeaseID, to name: Name, process: UInt64) {
+        let last = lastFence[process] ?? 0
+        expect(lease.fence > last, "fences grow", "fence \(lease.fence) after \(last)")
+        expect(
+            lease.fence >> LeaseID.grantBits == process, "fences grow", "fence \(lease.fence) of process \(process)")
+        lastFence[process] = lease.fence
+        holders[lease] = name
+        guard process == newest, var credit = credits[name], lease.fence > credit.from else { return }
+        credit.left -= 1
+        credits[name] = credit
+        expect(credit.left >= 0, "credits", "\(name) has a lease more than it asked for")
+    }
+
+    /// A worker said hello and was welcomed, when grants had come to this fence.
+    func welcomed(_ name: Name, lastFence: UInt64, process: UInt64) {
+        if process == newest { credits[name] = Credit(left: 0, from: lastFence) }
+    }
+
+    func isReady(_ name: Name, _ more: Int, process: UInt64) {
+        guard process == newest else { return }
+        guard let left = credits[name]?.left else { return }
+        credits[name]?.left = min(left + more, max(left, 64))
+    }
+
+    /// Bytes of a gradient are acknowledged in full.
+    func received(_ lease: LeaseID, from name: Name, process: UInt64) {
+        guard process == newest else { return }
+        let shard = shardOfLease[lease].flatMap { shards[$0] }
+        // One that is here may be told of to anybody who sends it again.
+        expect(
+            shard?.lease.lease == lease, "live leases",
+            "\(name) is told that its gradient of lease \(lease.fence) is taken, which is not the newest of its shard")
+    }
+
+    /// The gradients of an update, in the order of the sum.
+    func sums(_ order: UpdateOrder, _ gradients: [[UInt8]], process: UInt64) {
+        guard process == newest else { return }
+        expect(order.shards == order.shards.sorted(), "order of sums", "shards are summed as \(order.shards)")
+        expect(gradients.count == order.shards.count, "order of sums", "\(gradients.count) of \(order.shards.count)")
+        for (shard, bytes) in zip(order.shards, gradients) {
+            guard let lease = shards[shard]?.lease else {
+                expect(false, "true gradients", "shard \(shard) was never asked for")
+                continue
+            }
+            expect(SimulatedEngine.isFinite(bytes), "true gradients", "shard \(shard) is not finite")
+            let truth = SimulatedEngine.gradient(lease)
+            expect(bytes == truth, "true gradients", "what is summed for shard \(shard) is not its gradient")
+        }
+    }
+
+    /// An announcement goes to a learner.
+    func announced(_ update: UpdateAnnouncement) {
+        expect(
+            isKnown(update.result), "committed versions",
+            "\(update.result.name) v\(update.result.version) is announced, and no record names it")
+    }
+
+    /// A lease of a worker that does not lie ended in a way that counts as a failure of its slots.
+    func failed(_ lease: LeaseID) {
+        for slot in slotsOfLease[lease] ?? [] where grants[slot] == lease { failures[slot, default: 0] += 1 }
+    }
+}

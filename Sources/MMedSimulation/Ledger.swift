@@ -1,0 +1,220 @@
+import MMedAlgorithms
+import MMedCore
+import MMedProtocol
+import MMedScheduling
+
+/// What an observer beside the disk and the wire knows of a run, and the promises it holds the coordinator to. The first
+/// broken one is kept.
+final class Ledger {
+    /// A promise that was not kept.
+    struct Breach: Equatable {
+        /// Which promise, in a word or two: the checker's name.
+        let checker: String
+        let what: String
+    }
+
+    let plan: RunPlan
+    private(set) var breach: Breach?
+
+    // What is on the disk.
+    private(set) var paths: [SlotID: RecordedPath] = [:]
+    private(set) var givenUp = Set<SlotID>()
+    private(set) var groups: [StepPlace: ClosedGroups] = [:]
+    private var members = 0
+    private(set) var versions: [Name: Set<Digest>] = [:]
+    private(set) var merges: [Int: AdapterReference] = [:]
+    private var epoch: UInt64 = 0
+    private var drops: [SlotID: Int] = [:]
+    private(set) var committed = 0
+    /// What was sampled for a slot that no group has closed over yet, by stage and track and step.
+    private var pathsOfStep: [StepPlace: Int] = [:]
+
+    // What was granted.
+    var lastFence: [UInt64: UInt64] = [:]
+    /// The process that started last; others are about to end.
+    private(set) var newest: UInt64 = 0
+    var work: [SlotID: QuestionWork] = [:]
+    var grants: [SlotID: LeaseID] = [:]
+    var shards: [ShardID: (lease: GradientLease, worker: Name)] = [:]
+    var shardOfLease: [LeaseID: ShardID] = [:]
+    var slotsOfLease: [LeaseID: [SlotID]] = [:]
+    var holders: [LeaseID: Name] = [:]
+    var credits: [Name: Credit] = [:]
+    /// Leases whose holder was told that it may forget their results.
+    private var forgettable: [LeaseID: Set<SlotID>] = [:]
+    private var revoked = Set<LeaseID>()
+    var failures: [SlotID: Int] = [:]
+
+    struct Credit {
+        var left: Int
+        /// Leases up to this fence were granted before the credits were counted anew.
+        var from: UInt64
+    }
+
+    init(plan: RunPlan) { self.plan = plan }
+
+    func expect(_ holds: Bool, _ checker: String, _ what: @autoclosure () -> String) {
+        if !holds && breach == nil { breach = Breach(checker: checker, what: what()) }
+    }
+
+    // MARK: The disk
+
+    /// A group is on the disk.
+    func wrote(_ records: [JournalRecord], of process: UInt64) {
+        expect(records.count <= 256, "bounds", "a group has \(records.count) records")
+        for record in records {
+            switch record {
+            case .session(let number):
+                expect(number > epoch, "fences grow", "a session of epoch \(number) after \(epoch)")
+                epoch = number
+            case .path(let path): wrote(path, of: process)
+            case .drop(let drop):
+                if drop.isGivenUp { givenUp.insert(drop.slot) } else { drops[drop.slot, default: 0] += 1 }
+                expect(
+                    drops[drop.slot] ?? 0 <= 8, "bounds",
+                    "slot \(drop.slot) has \(drops[drop.slot] ?? 0) lines of drops")
+            case .groups(let closed): wrote(closed)
+            case .update(let update):
+                versions[update.result.head.reference.name, default: []].insert(update.result.head.reference.digest)
+                expect(
+                    isKnown(update.base), "committed versions",
+                    "update \(update.update + 1) starts from \(update.base.digest.short), which no record names")
+            case .merge(let merge):
+                expect(
+                    merges[merge.stage] == nil, "recorded once", "the merge of stage \(merge.stage) is recorded twice")
+                merges[merge.stage] = merge.result
+            }
+        }
+    }
+
+    private func wrote(_ record: RecordedPath, of process: UInt64) {
+        let slot = record.path.trajectory.slot
+        expect(paths[slot] == nil, "recorded once", "slot \(slot) is recorded twice")
+        expect(!givenUp.contains(slot), "given up stays", "slot \(slot) was given up and has a path")
+        let place = StepPlace(stage: Int(slot.stage), track: Int(slot.track), step: Int(slot.step))
+        expect(groups[place] == nil, "groups are final", "slot \(slot) is recorded after its group closed")
+        if let asked = work[slot] {
+            let truth = SimulatedEngine.path(slot, asked, seed: plan.seed)
+            expect(
+                isSame(record.path.trajectory, truth), "true paths",
+                "slot \(slot) holds what was not asked for: \(record)")
+        } else {
+            expect(false, "true paths", "slot \(slot) was never asked for")
+        }
+        // An acknowledgement that was sent before, under a lease of this process, came too early.
+        expect(
+            forgettable[record.sentUnder]?.contains(slot) != true, "acknowledged is on disk",
+            "slot \(slot) was acknowledged before its record was on the disk")
+        expect(
+            !revoked.contains(record.sentUnder), "acknowledged is on disk",
+            "lease \(record.sentUnder.fence) was revoked before the record of slot \(slot) was on the disk")
+        paths[slot] = record
+        pathsOfStep[place, default: 0] += 1
+    }
+
+    private func wrote(_ closed: ClosedGroups) {
+        let place = closed.place
+        expect(groups[place] == nil, "recorded once", "the groups of \(place) are recorded twice")
+        groups[place] = closed
+        members += closed.members.count
+        var (taken, last) = (0, SlotID?.none)
+        for member in closed.members {
+            if let last { expect(last < member.slot, "whole groups", "slot \(member.slot) is out of order or twice") }
+            last = member.slot
+            let isTaken = paths[member.slot] != nil
+            taken += isTaken ? 1 : 0
+            expect(
+                isTaken || givenUp.contains(member.slot), "whole groups",
+                "slot \(member.slot) is in a closed group (\(member.use.rawValue)), and neither recorded nor given up")
+        }
+        expect(
+            taken == pathsOfStep[place] ?? 0, "whole groups",
+            "\(taken) recorded paths in the groups of \(place), \(pathsOfStep[place] ?? 0) on the disk")
+        let step = plan.stages[place.stage].tracks[place.track].steps[place.step]
+        let slots = step.questions.reduce(0) { $0 + $1.suffixIds.count * $1.pathsPerPrompt }
+        expect(closed.members.count >= slots, "whole groups", "\(closed.members.count) of \(slots) slots of \(place)")
+    }
+
+    /// True for a version that a run begins with or that a record tells of.
+    func isKnown(_ reference: AdapterReference) -> Bool {
+        if reference.name.text == "merged" { return merges.values.contains(reference) }
+        return reference.version == 0 || versions[reference.name]?.contains(reference.digest) == true
+    }
+
+    func isSame(_ left: Trajectory, _ right: Trajectory) -> Bool {
+        left.completionIds == right.completionIds && left.logprobs == right.logprobs && left.stop == right.stop
+            && left.version == right.version && left.adapterDigest == right.adapterDigest
+    }
+
+    /// A checkpoint replaced the one before.
+    func saved(_ state: RunState, after former: RunState, process: UInt64) {
+        expect(state.epoch == process, "fences grow", "a checkpoint of epoch \(state.epoch) by process \(process)")
+        let isForward = (former.stage, former.tracks.reduce(0) { $0 + $1.committedSteps })
+        let reached = (state.stage, state.tracks.reduce(0) { $0 + $1.committedSteps })
+        expect(isForward <= reached, "no way back", "a checkpoint goes back from \(isForward) to \(reached)")
+        for head in state.heads {
+            expect(
+                isKnown(head.reference), "committed versions", "a checkpoint names \(head.reference), no record does")
+        }
+        if let merged = state.merged {
+            expect(merges.values.contains(merged), "committed versions", "a checkpoint names a merge, no record does")
+        }
+        guard state.stage < plan.stages.count, plan.stages[state.stage].kind == .reinforce else { return }
+        for (track, progress) in state.tracks.enumerated() {
+            for step in 0..<progress.committedSteps {
+                let place = StepPlace(stage: state.stage, track: track, step: step)
+                expect(groups[place] != nil, "records before checkpoint", "\(place) is committed without its groups")
+            }
+        }
+    }
+
+    // MARK: Acknowledgements
+
+    /// A worker was told that it may forget paths, which is only true when what was taken of them is on the disk.
+    func acknowledged(_ slots: [SlotID], of lease: LeaseID, to name: Name?, process: UInt64) {
+        // Under an earlier epoch's lease they may be taken again, under another right.
+        guard lease.fence >> LeaseID.grantBits == process, name != nil, name == holders[lease] else { return }
+        for slot in slots where paths[slot] == nil { forgettable[lease, default: []].insert(slot) }
+    }
+
+    /// The same for a whole lease.
+    func revoked(_ lease: LeaseID, of name: Name?, process: UInt64) {
+        if name != nil, name == holders[lease], lease.fence >> LeaseID.grantBits == process { revoked.insert(lease) }
+    }
+
+    /// A new process: what the former one said of its leases is over, and failures are counted anew.
+    func started(_ process: UInt64) {
+        newest = process
+        holders = [:]
+        (forgettable, revoked, failures, grants, credits) = ([:], [], [:], [:], [:])
+        (shards, shardOfLease, slotsOfLease, drops) = ([:], [:], [:], [:])
+    }
+
+    // MARK: The end
+
+    /// What must hold when a run is complete.
+    func completed(_ state: RunState, expected: RunState?) {
+        for (slot, _) in paths where plan.stages[Int(slot.stage)].kind == .reinforce {
+            let place = StepPlace(stage: Int(slot.stage), track: Int(slot.track), step: Int(slot.step))
+            expect(groups[place] != nil, "each path in one group", "slot \(slot) is in no closed group")
+        }
+        for record in state.evaluations {
+            let stage = plan.stages.firstIndex { $0.name == record.stage } ?? 0
+            let track = plan.stages[stage].tracks.firstIndex { $0.specialty == record.specialty } ?? 0
+            let sampled = paths.keys.reduce(0) { $0 + (Int($1.stage) == stage && Int($1.track) == track ? 1 : 0) }
+            expect(
+                sampled == record.paths.count, "each path in one group",
+                "\(record.stage) of \(record.specialty) counts \(record.paths.count) paths, \(sampled) are on the disk")
+        }
+        guard var expected else { return }
+        var state = state
+        (state.epoch, expected.epoch) = (0, 0)
+        for (head, other) in zip(state.heads, expected.heads) {
+            expect(
+                head.reference.digest == other.reference.digest, "same bytes",
+                "adapter \(head.reference.name) ends as \(head.reference.digest.short), \(other.reference.digest.short) "
+                    + "in a quiet run")
+        }
+        expect(state == expected, "same bytes", "the final state differs from a quiet run's")
+    }
+}

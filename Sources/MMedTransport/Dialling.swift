@@ -1,0 +1,56 @@
+/// A worker's tries to open its connection: what to tell of those that fail, and when to try again where ZeroMQ does not.
+struct Dialling {
+    let address: WireAddress
+    private var failuresInARow = 0
+    private var told: HandshakeEvent?
+    private var againAt: ContinuousClock.Instant?
+    private var pause = Dialling.pauseMin
+
+    /// A refusal may be lifted by a new list; the pauses double up to the last.
+    static let pauseMin = Duration.milliseconds(500)
+    static let pauseMax = Duration.seconds(5)
+    /// A handshake may break off because the coordinator ends or starts; so many in a row have another reason.
+    static let breaksForgiven = 4
+
+    init(address: WireAddress) { self.address = address }
+
+    /// What to tell of an event: each reason once, until a handshake succeeds.
+    mutating func take(_ event: HandshakeEvent, at now: ContinuousClock.Instant) -> String? {
+        switch event {
+        case .succeeded:
+            self = Dialling(address: address)
+            return nil
+        case .keyRefused, .otherMechanism:
+            againAt = now + pause
+            pause = min(pause * 2, Dialling.pauseMax)
+        case .brokenOff:
+            failuresInARow += 1
+            if failuresInARow <= Dialling.breaksForgiven { return nil }
+        }
+        guard told != event else { return nil }
+        told = event
+        return reason(event)
+    }
+
+    /// Whether to connect anew now, and the milliseconds until the next look; -1 when there is nothing to wait for.
+    mutating func due(at now: ContinuousClock.Instant) -> (isDue: Bool, milliseconds: Int) {
+        guard let time = againAt else { return (false, -1) }
+        if time <= now {
+            againAt = nil
+            return (true, -1)
+        }
+        return (false, Int((time - now) / Duration.milliseconds(1)) + 1)
+    }
+
+    private func reason(_ event: HandshakeEvent) -> String? {
+        switch event {
+        case .succeeded: nil
+        case .keyRefused:
+            "the coordinator at \(address) does not take this worker's key: it is not in its workers.allow (any more)"
+        case .otherMechanism:
+            "the coordinator at \(address) and this worker do not agree on keys: one of them has none (--keys there, --key here)"
+        case .brokenOff:
+            "the handshake with \(address) breaks off: perhaps the key file pins another coordinator, or what listens there has no keys"
+        }
+    }
+}

@@ -1,0 +1,66 @@
+import CZeroMQ
+import MMedCore
+
+/// What became of a worker's tries to open a connection, as ZeroMQ tells.
+enum HandshakeEvent: Equatable {
+    case succeeded
+    /// The other end does not take the key. ZeroMQ does not try again after this.
+    case keyRefused
+    /// One end has keys and the other has none, or it speaks something else. ZeroMQ does not try again after this.
+    case otherMechanism
+    /// It broke off without a reason; ZeroMQ tries again.
+    case brokenOff
+}
+
+/// Hears the handshakes of one socket, on the thread that owns it.
+final class HandshakeMonitor {
+    private let watched: UnsafeMutableRawPointer
+    let socket: UnsafeMutableRawPointer
+
+    init(of watched: UnsafeMutableRawPointer, in context: UnsafeMutableRawPointer) throws(MMedError) {
+        self.watched = watched
+        let place = "inproc://mmed-handshakes"
+        let events =
+            ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+            | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+        guard zmq_socket_monitor(watched, place, events) == 0, let socket = zmq_socket(context, ZMQ_PAIR) else {
+            throw HandshakeMonitor.refused()
+        }
+        self.socket = socket
+        var linger: Int32 = 0
+        zmq_setsockopt(socket, ZMQ_LINGER, &linger, 4)
+        guard zmq_connect(socket, place) == 0 else {
+            let error = HandshakeMonitor.refused()
+            close()
+            throw error
+        }
+    }
+
+    private static func refused() -> MMedError {
+        MMedError(
+            .tryAgain, "ZeroMQ does not tell of handshakes: \(describe(zmq_errno()))",
+            mend: "raise the limit of open files (ulimit -n)")
+    }
+
+    /// The next event that was not taken yet; nil when there is none.
+    func next() -> HandshakeEvent? {
+        while true {
+            var head = [UInt8](repeating: 0, count: 6)
+            guard zmq_recv(socket, &head, head.count, ZMQ_DONTWAIT) == 6 else { return nil }
+            var address = [UInt8](repeating: 0, count: 256)
+            _ = zmq_recv(socket, &address, address.count, ZMQ_DONTWAIT)
+            switch Int32(head[0]) | Int32(head[1]) << 8 {
+            case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: return .succeeded
+            case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: return .keyRefused
+            case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL: return .otherMechanism
+            case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL: return .brokenOff
+            default: continue
+            }
+        }
+    }
+
+    func close() {
+        zmq_socket_monitor(watched, nil, 0)
+        zmq_close(socket)
+    }
+}
