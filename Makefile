@@ -16,6 +16,10 @@ help: ## list these targets
 setup: ## check the Swift toolchain, install what Debian packages are missing, fetch the model once
 	@.ci/setup.sh
 
+.PHONY: testtools
+testtools:
+	@.ci/setup.sh --tests
+
 .PHONY: build
 build: setup ## build mmed-coord and mmed-worker into .build/release
 	swift build -c release
@@ -25,7 +29,7 @@ demo: build ## train, merge and evaluate by configs/quickstart.yaml, in about a 
 	$(BIN)/mmed-coord start --config configs/quickstart.yaml
 
 .PHONY: test
-test: setup lint wire data ## pass all tests: layout, generated code, the data's origin, unit and golden tests, house rules, a smoke run
+test: testtools lint wire data ## pass all tests: layout, generated code, the data's origin, unit and golden tests, house rules, a smoke run
 	swift build --build-tests $(TEST_BUILD)
 	swift test --skip-build $(TEST_BUILD)
 	.ci/smoke.sh $(TEST_BIN)
@@ -55,6 +59,18 @@ sanitize: setup ## run the test suite under AddressSanitizer, then under ThreadS
 .PHONY: smoke
 smoke: build ## run every stage once on a tiny random model, with the real binaries
 	.ci/smoke.sh $(BIN)
+
+.PHONY: chaos
+chaos: testtools ## kill, stop and cut off the real programs: N=cycles, or SECONDS=…; SEED=… RUN=… does one run again
+	swift build --build-tests $(TEST_BUILD)
+	MMED_CHAOS_N='$(N)' MMED_CHAOS_SECONDS='$(if $(N)$(RUN),$(SECONDS),$(or $(SECONDS),60))' MMED_CHAOS_SEED='$(SEED)' \
+		MMED_CHAOS_RUN='$(RUN)' swift test --skip-build $(TEST_BUILD) --filter ProcessTests.Processes/Chaos
+
+.PHONY: recovery
+recovery: testtools ## measure a restart with a journal of a million records (RECORDS=… TRIES=…), and verify of its whole chain
+	swift build --build-tests $(TEST_BUILD)
+	MMED_RECOVERY_RECORDS=$(or $(RECORDS),1000000) MMED_RECOVERY_TRIES=$(or $(TRIES),30) \
+		swift test --skip-build $(TEST_BUILD) --filter ProcessTests.Processes/Recovery
 
 .PHONY: bench
 bench: build ## measure learner and sampler in tokens a second, with the machine's load

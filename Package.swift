@@ -23,7 +23,7 @@ let rooms: [Room] = [
     Room(name: "MMedScheduling", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol"]),
     Room(name: "MMedCodec", rooms: ["MMedCore", "MMedAlgorithms", "MMedProtocol", "CWire", "CLZ4"]),
     Room(name: "MMedTensor", rooms: ["MMedCore", "COpenBLAS", "CKernels"]),
-    Room(name: "MMedFormats", rooms: ["MMedCore", "MMedTensor"]),
+    Room(name: "MMedFormats", rooms: ["MMedCore", "MMedLocks", "MMedTensor"]),
     Room(name: "MMedTransport", rooms: ["MMedCore", "MMedLocks", "MMedProtocol", "MMedCodec", "CZeroMQ"]),
     Room(
         name: "MMedStore",

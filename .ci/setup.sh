@@ -1,7 +1,10 @@
 #!/bin/bash
 # Makes a fresh Debian 12 machine ready: checks Swift, installs missing packages, fetches the model once. Safe to repeat:
-# what is there stays as it is, and then nothing is fetched.
+# what is there stays as it is, and then nothing is fetched. With --tests it installs what only tests need, too.
 set -euo pipefail
+
+with_test_tools=
+if [ "${1:-}" = --tests ]; then with_test_tools=yes; fi
 
 . "$(dirname "$0")/common.sh"
 
@@ -23,6 +26,8 @@ is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2> /dev/null)"
 install_packages() {
     local wanted=(libzmq3-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libopenblas-dev liblz4-dev
         libsqlite3-dev)
+    # Tests of failures inject errors into system calls and make the clock leap; without these they say that they are skipped.
+    if [ -n "$with_test_tools" ]; then wanted+=(strace libfaketime); fi
     if ! command -v dpkg-query > /dev/null; then
         local header missing=()
         for header in zmq.h protobuf-c/protobuf-c.h lz4frame.h cblas.h sqlite3.h; do

@@ -1,4 +1,6 @@
 import Foundation
+import MMedCore
+import MMedStore
 
 /// What later commands must know of a run besides its resolved configuration and its state.
 struct LaunchRecord: Codable {
@@ -11,6 +13,9 @@ struct LaunchRecord: Codable {
     var baseModel: String?
     /// What the plan holds, so that `status` can name the place without the data and the model.
     var stages: [Stage]?
+
+    /// Which of the folder's copies the run is in; nil in the folders of older releases.
+    var instance: UInt64?
 
     /// A stage of the plan.
     struct Stage: Codable, Equatable {
@@ -41,9 +46,17 @@ struct LaunchRecord: Codable {
 
     static func path(in folder: String) -> String { folder + "/launch.json" }
 
-    func write(in folder: String) throws {
+    /// Throws `usage` when the run went on in another copy of the folder than this one.
+    func requireInstance(_ folder: RunFolder) throws {
+        guard let instance, let own = folder.instance, instance != own else { return }
+        throw MMedError(
+            .usage, at: folder.path, "it is a copy of a run's folder, and the run may go on in the other",
+            mend: "resume the other; or, if that is gone for good (this is a restored backup), add --adopt")
+    }
+
+    func write(in folder: RunFolder) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        try encoder.encode(self).write(to: URL(fileURLWithPath: LaunchRecord.path(in: folder)), options: .atomic)
+        try folder.writeWhole([UInt8](try encoder.encode(self)), to: LaunchRecord.path(in: folder.path))
     }
 }

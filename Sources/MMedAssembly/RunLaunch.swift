@@ -14,10 +14,11 @@ public struct RunLaunch: Sendable {
     private let isResumed: Bool
     private let record: LaunchRecord
 
-    /// Reads and checks everything that the options name. Throws what is wrong first; nothing has begun then.
+    /// Reads and checks everything that the options name; `isAdopted` lets a resumed run go on in a copy of its folder.
+    /// Throws what is wrong first; nothing has begun then.
     public init(
         config: String?, overrides: [String], cluster: String?, keys: String? = nil, model: String?,
-        runFolder: String?, resume: String?
+        runFolder: String?, resume: String?, isAdopted: Bool = false
     ) throws {
         if let resume {
             guard config == nil, overrides.isEmpty, runFolder == nil else {
@@ -30,9 +31,12 @@ public struct RunLaunch: Sendable {
                     .badData, at: LaunchRecord.path(in: resume), "there is no run to go on with",
                     mend: "give the folder that `mmed-coord start` printed")
             }
-            record = LaunchRecord(
-                name: former.name, cluster: cluster ?? former.cluster, keys: keys.map(absolutePath) ?? former.keys,
-                model: model ?? former.model)
+            var record = former
+            record.cluster = cluster ?? former.cluster
+            record.keys = keys.map(absolutePath) ?? former.keys
+            record.model = model ?? former.model
+            if isAdopted { record.instance = nil }
+            self.record = record
             prepared = try PreparedRun(
                 RunOptions(
                     configPath: resume + "/config.resolved.yaml", overrides: [], clusterPath: record.cluster,
@@ -96,15 +100,10 @@ public struct RunLaunch: Sendable {
         try LocalWorkers.requireProgram(program.path, of: prepared.cluster)
         let listen = prepared.cluster.listen
         let keys = prepared.keys.map { RunKeys($0, cluster: prepared.cluster) }
-        let early = isResumed ? nil : try ZeroMQCoordinatorEndpoint(listeningAt: listen, keys: keys?.ofEndpoint)
-        let session: RunSession
-        do {
-            session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed)
-        } catch {
-            await early?.close()
-            throw error
+        let bind = { () throws in
+            try hitNow("first-bind") { try ZeroMQCoordinatorEndpoint(listeningAt: listen, keys: keys?.ofEndpoint) }
         }
-        let endpoint = try early ?? ZeroMQCoordinatorEndpoint(listeningAt: listen, keys: keys?.ofEndpoint)
+        let early = isResumed ? nil : try bind()
         var record = record
         record.baseModel = prepared.host.baseName
         record.stages = prepared.plan.stages.map { stage in
@@ -112,7 +111,14 @@ public struct RunLaunch: Sendable {
                 name: stage.name,
                 tracks: stage.tracks.map { LaunchRecord.Track(specialty: $0.specialty.text, steps: $0.steps.count) })
         }
-        try record.write(in: folderPath)
+        let session: RunSession
+        do {
+            session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed, launch: record)
+        } catch {
+            await early?.close()
+            throw error
+        }
+        let endpoint = try early ?? bind()
         for sentence in prepared.data.leftOut { say(sentence) }
         let outcome = try await session.run(endpoint, keys: keys, workerProgram: program.path, say: say)
         let resume = "go on with: mmed-coord start --resume \(folderPath)"

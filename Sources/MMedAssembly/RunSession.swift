@@ -21,7 +21,7 @@ public struct RunSession: Sendable {
     private let telemetry: RunTelemetry
 
     /// Begins a run in an empty folder, or goes on from its last checkpoint. Throws before anything is changed when it cannot.
-    public init(_ run: PreparedRun, folderPath: String, isResumed: Bool) throws {
+    init(_ run: PreparedRun, folderPath: String, isResumed: Bool, launch: LaunchRecord) throws {
         self.run = run
         if !isResumed, FileManager.default.fileExists(atPath: folderPath + "/checkpoint.json") {
             throw MMedError(
@@ -29,6 +29,7 @@ public struct RunSession: Sendable {
                 mend: "go on with `mmed-coord start --resume \(folderPath)`, or choose another --run-dir")
         }
         folder = try RunFolder(path: folderPath)
+        if isResumed { try launch.requireInstance(folder) }
         let layouts = run.layouts
         let loaded = isResumed ? try folder.loadCheckpoint() : nil
         if let loaded, loaded.planDigest != run.planDigest {
@@ -56,7 +57,13 @@ public struct RunSession: Sendable {
                 run: run.name, plan: run.planDigest, model: run.host.digest, seed: run.plan.seed,
                 questions: run.data.lineage)
         }
-        try folder.saveCheckpoint(state, planDigest: run.planDigest, journal: try journal.file.head())
+        // Before the checkpoint: whoever finds one goes on by what is said here.
+        var launch = launch
+        launch.instance = folder.instance
+        try launch.write(in: folder)
+        let head = try journal.file.head()
+        let (place, begun) = (folder, state)
+        try hitNow("epoch-raise") { try place.saveCheckpoint(begun, planDigest: run.planDigest, journal: head) }
         let budget = TokenBudget(run.plan)
         telemetry = try RunTelemetry(
             folder: folderPath, secondsPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) },
@@ -90,13 +97,16 @@ public struct RunSession: Sendable {
             reloading?.cancel()
             keys?.end()
         }
-        let ports = CoordinatorPorts(
+        let watched = FirstLeaseEndpoint(
+            Failpoint.isArmed ? FailpointCoordinatorEndpoint(endpoint) : endpoint, telemetry: telemetry)
+        var ports = CoordinatorPorts(
             optimizer: ReferenceOptimizer(
                 layouts: run.layouts, settings: run.config.optimizer, store: store, threads: 1),
             reward: RewardJudge(tokenizer: run.host.tokenizer), store: store, journal: journal, merge: try merge(),
             telemetry: telemetry)
+        if Failpoint.isArmed { ports = ports.withFailpoints }
         let coordinator = Coordinator(
-            plan: run.plan, state: state, journal: openRecords, modelDigest: run.host.digest, endpoint: endpoint,
+            plan: run.plan, state: state, journal: openRecords, modelDigest: run.host.digest, endpoint: watched,
             ports: ports)
         let telemetry = telemetry
         let workers = try LocalWorkers(

@@ -66,8 +66,11 @@ final class RunStore: StorePort {
         folder.remove(garbage)
     }
 
-    /// Takes away what a former process left behind: blobs that no checkpoint names, and unfinished files.
-    func clean(_ state: RunState) { folder.keepOnly(state.blobDigests) }
+    /// Takes away what a former process left behind: blobs that no checkpoint names, and what was unfinished.
+    func clean(_ state: RunState) {
+        folder.keepOnly(state.blobDigests)
+        folder.removeUnfinishedFolders()
+    }
 
     /// Adapters that a finished stage left, as PEFT folders: `adapters/<specialty>/v<N>`.
     private func export(_ state: RunState) throws {

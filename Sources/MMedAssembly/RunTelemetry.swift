@@ -64,7 +64,7 @@ final class RunTelemetry: TelemetryPort {
         guard let status else { return }
         if isTerminal && (entry.level == .warn || entry.level == .error) {
             terminal.clear()
-            FileHandle.standardError.write(Data((RunTelemetry.warning(entry) + "\n").utf8))
+            ProcessSetup.say(RunTelemetry.warning(entry))
         }
         terminal.show(status)
     }

@@ -1,6 +1,7 @@
 import Foundation
 import MMedConfig
 public import MMedCore
+import MMedFormats
 public import MMedProtocol
 import MMedStore
 import MMedTransport
@@ -58,8 +59,9 @@ public enum WorkerSession {
         _ = try WireAddress(options.address, for: .connecting, hasKeys: key != nil)
         let host = try ModelHost(cluster: MMedConfig.ModelConfig(), override: options.model)
         let started = Date()
-        let engine = try NativeWorkerEngine(
+        let native = try NativeWorkerEngine(
             host: host, threads: options.threads, concurrentPaths: options.concurrentPaths)
+        let engine: any WorkerEngine = Failpoint.isArmed ? FailpointEngine(inner: native) : native
         let seconds = String(format: "%.1f", Date().timeIntervalSince(started))
         log.line("model \(host.path) loaded in \(seconds) s, sha256 \(host.digest.short)")
         let processID = ProcessInfo.processInfo.processIdentifier
@@ -67,7 +69,8 @@ public enum WorkerSession {
         let hello = Hello(
             role: role, name: name, instance: UInt64.random(in: 0...UInt64.max), modelDigest: host.digest,
             threads: options.threads, adapters: options.adapters, host: machine, processID: processID)
-        let endpoint = try ZeroMQWorkerEndpoint(connectingTo: options.address, key: key)
+        let socket = try ZeroMQWorkerEndpoint(connectingTo: options.address, key: key)
+        let endpoint: any WorkerEndpoint = Failpoint.isArmed ? FailpointWorkerEndpoint(socket) : socket
         let worker = Worker(
             hello: hello, address: options.address, answerWithin: .seconds(options.waitSeconds), endpoint: endpoint,
             engine: engine, log: log, digestOf: { ContentDigest.of($0) })
@@ -120,6 +123,6 @@ public enum WorkerSession {
 struct StandardErrorLog: WorkerLog {
     func line(_ text: String) {
         let time = Date().formatted(.iso8601.time(includingFractionalSeconds: true))
-        FileHandle.standardError.write(Data("\(time) \(text)\n".utf8))
+        ProcessSetup.say("\(time) \(text)")
     }
 }

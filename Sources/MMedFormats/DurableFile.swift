@@ -21,7 +21,9 @@ public enum DurableFile {
                 }
             }
         }
+        try Failpoint.pass(.fileWritten)
         guard fsync(descriptor) == 0 else { throw refused(path, "cannot be synchronised") }
+        try Failpoint.pass(.fileSynced)
     }
 
     /// Lets `body` fill a new folder beside `path`, then puts it in the place of `path`; a folder that was there is removed.
@@ -38,8 +40,10 @@ public enum DurableFile {
         do {
             try body(fresh)
             try synchroniseFolder(fresh)
+            try Failpoint.pass(.folderFilled)
             if Paths.kind(path) != .none {
                 guard rename(path, former) == 0 else { throw refused(path, "cannot be replaced") }
+                Failpoint.note(.folderSetAside)
             }
             guard rename(fresh, path) == 0 else {
                 let reason = refused(path, "cannot be put in place")
@@ -51,7 +55,9 @@ public enum DurableFile {
             try remove(fresh)
             throw error
         }
+        Failpoint.note(.folderRenamed)
         try synchroniseFolder(parent)
+        try Failpoint.pass(.folderPlaced)
         try remove(former)
     }
 
@@ -96,4 +102,26 @@ public enum DurableFile {
     private static func refused(_ path: String, _ what: String) -> MMedError {
         MMedError(.tryAgain, at: path, "\(what) (\(systemMessage()))", mend: "check the disk's space and permissions")
     }
+}
+
+extension FailpointSite {
+    /// A file's bytes are handed to the kernel, not yet on the disk.
+    static let fileWritten = FailpointSite("file-written")
+    /// A file is on the disk, under its temporary name where it has one.
+    static let fileSynced = FailpointSite("file-synced")
+    /// A new folder is on the disk, beside the one that it will replace.
+    static let folderFilled = FailpointSite("folder-filled")
+    /// The former folder has left its place, the new one is not there yet.
+    static let folderSetAside = FailpointSite("folder-set-aside", canThrow: false)
+    /// The new folder is in its place; its parent is not yet on the disk.
+    static let folderRenamed = FailpointSite("folder-renamed", canThrow: false)
+    /// The new folder is in its place for good; the former one is still there.
+    static let folderPlaced = FailpointSite("folder-placed")
+}
+
+extension DurableFile {
+    /// The steps of writing files and folders that a test can hit.
+    public static let failpoints: [FailpointSite] = [
+        .fileWritten, .fileSynced, .folderFilled, .folderSetAside, .folderRenamed, .folderPlaced,
+    ]
 }

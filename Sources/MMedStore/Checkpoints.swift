@@ -41,11 +41,13 @@ extension RunFolder {
         let bytes = try encode(StateRecord(state))
         let file = "checkpoints/\(number).json"
         try writeWhole(bytes, to: path + "/" + file)
+        try Failpoint.pass(.checkpointStateWritten)
         let manifest = ManifestRecord(
             format: RunFolder.format, number: number, file: file, bytes: bytes.count,
             sha256: ContentDigest.of(bytes).hex, plan: planDigest.hex, epoch: state.epoch,
             journalSequence: journal.sequence, journalChain: journal.chain.hex)
         try writeWhole(try encode(manifest), to: manifestPath)
+        try Failpoint.pass(.checkpointManifestWritten)
         // Old states are removed only after the new one is in place.
         if number > RunFolder.kept {
             try? FileManager.default.removeItem(atPath: path + "/checkpoints/\(number - RunFolder.kept).json")

@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 public import MMedCore
+import MMedFormats
 import MMedLocks
 public import MMedScheduling
 
@@ -88,7 +89,10 @@ public final class Journal: Sendable {
 
     private func write(_ rows: [JournalRow]) async throws {
         try requireWhole()
-        do { try await database.write { db in try Journal.insert(rows, db) } } catch { throw broken(by: error) }
+        do {
+            try await database.write { db in try Journal.insert(rows, db) }
+            try Failpoint.pass(.journalCommitted)
+        } catch { throw broken(by: error) }
     }
 
     /// The same, on the calling thread: for the time before anybody waits.
@@ -105,11 +109,18 @@ public final class Journal: Sendable {
     }
 
     private func broken(by error: any Error) -> any Error {
-        isBroken.withLock { $0 = true }
+        let isNews = isBroken.withLock { isBroken in
+            defer { isBroken = true }
+            return !isBroken
+        }
+        // The connection stays open until the process ends: to close it would synchronise the log once more, and after a
+        // synchronisation that failed the kernel may say that all is well of pages which it has dropped.
+        if isNews { _ = Unmanaged.passRetained(database) }
         return Journal.explained(error, path)
     }
 
     private static func insert(_ rows: [JournalRow], _ db: Database) throws {
+        try Failpoint.pass(.journalBegun)
         var head = try head(db)
         let statement = try db.cachedStatement(
             sql: """
@@ -126,6 +137,7 @@ public final class Journal: Sendable {
             guard let digest = Digest(bytes: chain) else { throw BadRow("its chain") }
             head = JournalHead(sequence: sequence, chain: digest)
         }
+        try Failpoint.pass(.journalWritten)
     }
 
     /// Closes the file; nothing can be written any more.

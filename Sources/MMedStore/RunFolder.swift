@@ -31,6 +31,13 @@ public final class RunFolder: Sendable {
 
     deinit { close(lockDescriptor) }
 
+    /// Names this folder among its copies: the lock file's number in the file system. It stays when the folder is moved
+    /// within a disk, and is another in every copy. Nil when the system does not say.
+    public var instance: UInt64? {
+        var status = stat()
+        return fstat(lockDescriptor, &status) == 0 ? UInt64(status.st_ino) : nil
+    }
+
     /// True while a process holds the folder's lock.
     public static func isOwned(path: String) -> Bool {
         let descriptor = open(path + "/run.lock", O_RDWR | O_CLOEXEC)
@@ -50,7 +57,9 @@ public final class RunFolder: Sendable {
     public func putBlob(_ bytes: [UInt8]) throws -> Digest {
         let digest = ContentDigest.of(bytes)
         let target = blobPath(digest)
+        try Failpoint.pass(.blobPut)
         if !FileManager.default.fileExists(atPath: target) { try writeWhole(bytes, to: target) }
+        try Failpoint.pass(.blobIsPut)
         return digest
     }
 
@@ -86,6 +95,21 @@ public final class RunFolder: Sendable {
         }
     }
 
+    /// Removes what a process that died while it replaced a folder left beside it (`DurableFile.replaceFolder`): the new
+    /// one that was not ready, the former one that had done. Only for a folder into which nothing is being written.
+    public func removeUnfinishedFolders() {
+        let files = FileManager.default
+        let adapters = path + "/adapters"
+        let parents = [path] + ((try? files.contentsOfDirectory(atPath: adapters)) ?? []).map { adapters + "/" + $0 }
+        for parent in parents {
+            for name in (try? files.contentsOfDirectory(atPath: parent)) ?? []
+            where name.hasPrefix(".") && (name.hasSuffix(".new") || name.hasSuffix(".old")) {
+                // What cannot be removed costs space, not correctness.
+                try? files.removeItem(atPath: parent + "/" + name)
+            }
+        }
+    }
+
     private func blobPath(_ digest: Digest) -> String { path + "/blobs/" + digest.hex }
 
     // MARK: Files
@@ -99,11 +123,13 @@ public final class RunFolder: Sendable {
                 .tryAgain, at: target, "cannot be put in place (\(String(cString: strerror(errno))))",
                 mend: "check the disk's space and permissions")
         }
+        try Failpoint.pass(.fileRenamed)
         let folder = open((target as NSString).deletingLastPathComponent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard folder >= 0 else { return }
         defer { close(folder) }
         guard fsync(folder) == 0 else {
             throw MMedError(.tryAgain, at: target, "its folder cannot be synchronised", mend: "check the disk")
         }
+        try Failpoint.pass(.filePlaced)
     }
 }

@@ -12,7 +12,9 @@ final class AppendFile: Sendable {
     ///
     /// - Throws: `tryAgain` with the system's reason.
     init(path: String) throws(MMedError) {
-        let opened = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
+        // A pipe whose reader sleeps must not hold the run up: what does not fit into it is lost, and counted. A file never
+        // says that it would block.
+        let opened = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0o644)
         guard opened >= 0 else {
             throw MMedError(
                 .tryAgain, at: path, "cannot open the file for appending: \(String(cString: strerror(errno)))",

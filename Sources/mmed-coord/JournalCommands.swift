@@ -53,3 +53,18 @@ struct LineageCommand: AsyncParsableCommand {
         }
     }
 }
+
+struct FailpointsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "failpoints",
+        abstract: "List the places where a test can hit the programs: process, name, deeds.",
+        discussion: """
+            MMED_FAILPOINT=name:n kills the process with SIGKILL at the n-th passage; name:n:stop stops it with SIGSTOP,
+            name:n:error makes the step fail; a comma separates several; `count` counts passages. See docs/RELIABILITY.md.
+
+            Example:
+              MMED_FAILPOINT=journal-committed:3 mmed-coord start --config configs/quickstart.yaml
+            """)
+
+    func run() throws { print(Failpoints.list) }
+}

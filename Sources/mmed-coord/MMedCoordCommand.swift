@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+import MMedAssembly
 import MMedCore
 
 /// `mmed-coord`: the coordinator and its tools.
@@ -19,15 +19,17 @@ struct MMedCoordCommand: AsyncParsableCommand {
             StartCommand.self, CheckCommand.self, StatusCommand.self, MergeCommand.self, EvalCommand.self,
             ExportCommand.self, KeygenCommand.self, ScoreCommand.self, SampleCommand.self, AdvantagesCommand.self,
             BenchCommand.self, VerifyCommand.self, LineageCommand.self, TinyModelCommand.self,
+            FailpointsCommand.self,
         ])
 }
 
 /// Prints an error as one line and ends with its exit code.
 func reporting<Value>(_ body: () async throws -> Value) async throws -> Value {
     do {
+        try ProcessSetup.prepare()
         return try await body()
     } catch let error as MMedError {
-        FileHandle.standardError.write(Data("mmed-coord: \(error)\n".utf8))
+        ProcessSetup.say("mmed-coord: \(error)")
         throw ExitCode(error.kind.rawValue)
     }
 }

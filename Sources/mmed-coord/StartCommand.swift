@@ -1,5 +1,4 @@
 import ArgumentParser
-import Foundation
 import MMedAssembly
 import MMedCore
 
@@ -28,6 +27,9 @@ struct StartCommand: AsyncParsableCommand {
     @Option(help: "Go on with the run in this folder from its last committed step.")
     var resume: String?
 
+    @Flag(help: "With --resume: go on in this copy of the folder; the run must not go on in another.")
+    var adopt = false
+
     @Flag(help: "Check everything and print the plan; start nothing.")
     var dryRun = false
 
@@ -35,12 +37,12 @@ struct StartCommand: AsyncParsableCommand {
         try await reporting {
             let launch = try RunLaunch(
                 config: arguments.config, overrides: arguments.set, cluster: arguments.cluster, keys: arguments.keys,
-                model: arguments.model, runFolder: runDir, resume: resume)
+                model: arguments.model, runFolder: runDir, resume: resume, isAdopted: adopt)
             if dryRun {
                 print(launch.summary)
                 return
             }
-            let code = try await launch.run { text in FileHandle.standardError.write(Data((text + "\n").utf8)) }
+            let code = try await launch.run { ProcessSetup.say($0) }
             if code != 0 { throw ExitCode(code) }
         }
     }

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Foundation
 import MMedAssembly
 import MMedCore
 import MMedProtocol
@@ -61,9 +60,10 @@ struct MMedWorkerCommand: AsyncParsableCommand {
 
     func run() async throws {
         do {
+            try ProcessSetup.prepare()
             try await WorkerSession.run(try options())
         } catch let error as MMedError {
-            FileHandle.standardError.write(Data("mmed-worker: \(error)\n".utf8))
+            ProcessSetup.say("mmed-worker: \(error)")
             throw ExitCode(error.kind.rawValue)
         }
     }

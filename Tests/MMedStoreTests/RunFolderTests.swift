@@ -108,3 +108,31 @@ private func sampleState() throws -> RunState {
         #expect(throws: MMedError.self) { try folder.blob(kept) }
     }
 }
+
+@Suite struct UnfinishedFolderTests {
+    /// `DurableFile.replaceFolder` leaves these when its process dies between two of its steps.
+    @Test func whatADeadProcessLeftBesideAFolderIsRemoved() throws {
+        let scratch = Scratch()
+        let folder = try RunFolder(path: scratch.path)
+        let files = FileManager.default
+        let kept = ["adapters/pediatrics/v3", "merged", "workers/.old.new"]
+        let left = [".merged.12.new", ".merged.12.old", "adapters/pediatrics/.v3.7.new"]
+        for path in kept + left {
+            try files.createDirectory(atPath: scratch.path + "/" + path, withIntermediateDirectories: true)
+            try Data("x".utf8).write(to: URL(fileURLWithPath: scratch.path + "/\(path)/part"))
+        }
+        folder.removeUnfinishedFolders()
+        #expect(kept.allSatisfy { files.fileExists(atPath: scratch.path + "/\($0)/part") })
+        #expect(left.allSatisfy { !files.fileExists(atPath: scratch.path + "/" + $0) })
+    }
+
+    @Test func aCopyOfAFolderIsAnotherInstance() throws {
+        let (one, two) = (Scratch(), Scratch())
+        var folder: RunFolder? = try RunFolder(path: one.path)
+        let instance = try #require(folder?.instance)
+        folder = nil
+        try FileManager.default.copyItem(atPath: one.path, toPath: two.path)
+        #expect(try RunFolder(path: two.path).instance != instance)
+        #expect(try RunFolder(path: one.path).instance == instance)
+    }
+}

@@ -62,11 +62,19 @@ final class Program {
     var output: String { text(of: outputPath) }
     var errors: String { text(of: errorsPath) }
     var isRunning: Bool { process.isRunning }
+    var processID: Int32 { process.processIdentifier }
+    /// The exit code, or minus the signal's number; nil while it runs.
+    var code: Int32? {
+        guard !process.isRunning else { return nil }
+        return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
+    }
+    /// True while a SIGSTOP holds it.
+    var isStopped: Bool { text(of: "/proc/\(processID)/stat").contains(") T ") }
 
     func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
     /// Waits for the end; a process that does not end in time is killed and the test fails.
-    func end(within seconds: Double = 60, sourceLocation: SourceLocation = #_sourceLocation) async throws -> Ended {
+    func end(within seconds: Double = 300, sourceLocation: SourceLocation = #_sourceLocation) async throws -> Ended {
         do {
             try await eventually("the end of \(command)", within: seconds, sourceLocation: sourceLocation) {
                 !process.isRunning
@@ -91,7 +99,7 @@ struct Failure: Error, CustomStringConvertible {
 
 /// Looks again and again until the condition holds; the time is a bound, never what is tested.
 func eventually(
-    _ what: String, within seconds: Double = 60, sourceLocation: SourceLocation = #_sourceLocation,
+    _ what: String, within seconds: Double = 180, sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + .seconds(seconds)
@@ -112,13 +120,15 @@ func text(of path: String) -> String {
 final class Scratch {
     let path: String
     private var count = 0
+    /// A failure is looked at later.
+    var isKept = false
 
     init() throws {
         path = NSTemporaryDirectory() + "/mmed-process-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+    deinit { if !isKept { try? FileManager.default.removeItem(atPath: path) } }
 
     func next() -> Int {
         count += 1

@@ -1,0 +1,299 @@
+import Foundation
+import MMedStore
+import Testing
+
+extension Processes {
+    /// Rows of the table of failures in docs/RELIABILITY.md, each test by its number.
+    @Suite(.serialized) struct FailureTable {}
+}
+
+private func isInstalled(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
+/// F_SETPIPE_SZ of Linux.
+private let setPipeSize: Int32 = 1_031
+private let tracer = "/usr/bin/strace"
+private let fakeTime = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
+/// A small disk in memory, which goes with its last user.
+private final class SmallDisk {
+    private let path: String
+
+    init?(at path: String, size: String) {
+        self.path = path
+        guard SmallDisk.run("mount", ["-t", "tmpfs", "-o", "size=\(size)", "tmpfs", path]) else { return nil }
+    }
+
+    deinit { _ = SmallDisk.run("umount", ["-l", path]) }
+
+    func grow(to size: String) -> Bool { SmallDisk.run("mount", ["-o", "remount,size=\(size)", path]) }
+
+    private static func run(_ program: String, _ arguments: [String]) -> Bool {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/" + program)
+        process.arguments = arguments
+        process.standardError = FileHandle.nullDevice
+        do { try process.run() } catch { return false }
+        process.waitUntilExit()
+        return process.terminationStatus == 0
+    }
+}
+
+/// The journal and all that it names are whole.
+private func expectVerified(
+    _ folder: String, in scratch: Scratch, sourceLocation: SourceLocation = #_sourceLocation
+) async throws {
+    let verified = try await coordinator(["verify", folder], in: scratch)
+    #expect(verified.code == 0, "\(verified)", sourceLocation: sourceLocation)
+}
+
+extension Processes.FailureTable {
+    /// The steps that decide what a crash may find; `make chaos` hits all the others.
+    @Test(arguments: [
+        "epoch-raise-before:1", "epoch-raise-after:1", "journal-written:40", "journal-committed:40",
+        "checkpoint-state-written:9", "checkpoint-manifest-written:9", "optimizer-apply-after:30", "merge-after:1",
+        "folder-filled:2", "folder-renamed:3", "first-bind-after:1", "file-written:20",
+    ])
+    func row01_aCoordinatorKilledAtAFailpointGoesOn(failpoint: String) async throws {
+        let run = try await Watched(environment: ["MMED_FAILPOINT": failpoint])
+        let ended = try await run.program.end()
+        #expect(ended.code == -SIGKILL && ended.errors.contains("failpoint \(failpoint)"), "\(ended)")
+        let hasBegun = FileManager.default.fileExists(atPath: run.folder + "/checkpoint.json")
+        let again =
+            hasBegun
+            ? try await run.resume()
+            : try await coordinator(
+                try await Lab.shared.value.arguments(Lab.cluster(), "run", in: run.scratch), in: run.scratch)
+        #expect(again.code == 0, "\(again)")
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+        try await expectVerified(run.folder, in: run.scratch)
+    }
+
+    /// What a death between two renames left is taken away by the coordinator that goes on.
+    @Test func row01_aFolderThatWasNotReadyIsRemoved() async throws {
+        let run = try await Watched(environment: ["MMED_FAILPOINT": "folder-filled:1"])
+        #expect(try await run.program.end().code == -SIGKILL)
+        let adapters = run.folder + "/adapters"
+        func unfinished() -> [String] {
+            (FileManager.default.subpaths(atPath: adapters) ?? []).filter { $0.contains(".new") }
+        }
+        #expect(!unfinished().isEmpty, "nothing was left to be removed")
+        let again = try await run.resume()
+        #expect(again.code == 0, "\(again)")
+        #expect(unfinished().isEmpty)
+    }
+
+    @Test func row02_aStoppedRolloutCostsItsLeaseOnly() async throws {
+        let run = try await Watched(Lab.cluster(rollouts: 2), ["--set", "leases.seconds=2"])
+        try await run.until("gba/adult-medicine 1 event=groups-closed")
+        let id = try #require(run.workerIDs.last { $0.name == "rollout-1" }?.id)
+        kill(id, SIGSTOP)
+        defer { kill(id, SIGCONT) }
+        try await run.until("event=worker-left worker=rollout-1")
+        kill(id, SIGCONT)
+        let ended = try await run.program.end()
+        #expect(ended.code == 0, "\(ended)")
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+    }
+
+    @Test(arguments: [
+        "worker-load-after:1", "worker-differentiate-after:3", "worker-send-gradient-chunk-after:3",
+        "worker-apply-before:3", "worker-apply-after:3", "worker-send-update-applied-before:3",
+    ])
+    func row03_aLearnerKilledAtAFailpointIsReplaced(failpoint: String) async throws {
+        let run = try await Watched()
+        try await run.until("event=worker-joined worker=learner-1")
+        let address = try #require(run.program.errors.firstMatch(of: /listening at (tcp:\/\/127\.0\.0\.1:\d+)/)).1
+        let guest = try Program(
+            "mmed-worker",
+            [
+                "--role", "learner", "--connect", String(address), "--name", "guest", "--threads", "1", "--model",
+                try await Lab.shared.value.model,
+            ], in: run.scratch, environment: ["MMED_FAILPOINT": failpoint])
+        #expect(try await guest.end().code == -SIGKILL)
+        let ended = try await run.program.end()
+        #expect(ended.code == 0, "\(ended)")
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+    }
+
+    /// The wall clock leaps by years, forth and back; leases and beats go by the monotonic one.
+    @Test(.enabled(if: isInstalled(fakeTime), "needs the Debian package libfaketime"))
+    func row07_aClockThatLeapsChangesNothing() async throws {
+        let scratch = try Scratch()
+        let offset = try scratch.write("offset", "+0\n")
+        let environment = [
+            "LD_PRELOAD": fakeTime, "FAKETIME_TIMESTAMP_FILE": offset, "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        ]
+        let run = try await Watched(environment: environment)
+        try await run.until("dsa/adult-medicine 5 event=update")
+        try scratch.write("offset", "+1000d\n")
+        try await run.until("dsa/pediatrics 20 event=update")
+        try scratch.write("offset", "-2000d\n")
+        let ended = try await run.program.end()
+        #expect(ended.code == 0, "\(ended)")
+        let years = Set(run.lines.map { $0.prefix(4) })
+        #expect(years.count >= 3, "the clock did not leap: \(years)")
+        #expect(!run.lines.contains { $0.contains("event=lease-expired") || $0.contains("no sign of life") })
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+    }
+
+    /// A file may grow to so many blocks of 512 bytes: what a full quota looks like to the program.
+    @Test(arguments: [300, 700])
+    func row08_aFileThatMayNotGrowEndsTheRunWithAWord(blocks: Int) async throws {
+        let scratch = try Scratch()
+        let lab = try await Lab.shared.value
+        let arguments = try lab.arguments(Lab.cluster(), "run", in: scratch)
+        let command = "ulimit -f \(blocks); exec \"$0\" \"$@\""
+        let program = try Program(
+            "bash", ["-c", command, try Program.folder() + "/mmed-coord"] + arguments, in: scratch, folder: "/bin")
+        let ended = try await program.end()
+        #expect(ended.code == 75, "\(ended)")
+        #expect(ended.errors.contains("journal.db") && ended.errors.contains("resume"), "\(ended)")
+        let again = try await coordinator(["start", "--resume", scratch.path + "/run"], in: scratch)
+        #expect(again.code == 0, "\(again)")
+        try RunResult(scratch.path + "/run").expectSame(as: try await Lab.unbroken.value)
+        try await expectVerified(scratch.path + "/run", in: scratch)
+    }
+
+    /// A disk of 1 MiB fills up; when there is room again the run goes on.
+    @Test func row08_aFullDiskEndsTheRunWithAWord() async throws {
+        let scratch = try Scratch()
+        let disk = scratch.path + "/disk"
+        try FileManager.default.createDirectory(atPath: disk, withIntermediateDirectories: true)
+        // Only the superuser of a machine can mount; elsewhere the limit of a file's size stands for it.
+        guard let small = SmallDisk(at: disk, size: "1m") else { return }
+        defer { withExtendedLifetime(small) {} }
+        let lab = try await Lab.shared.value
+        var arguments = try lab.arguments(Lab.cluster(), "run", in: scratch)
+        arguments[arguments.count - 1] = disk + "/run"
+        let ended = try await coordinator(arguments, in: scratch)
+        #expect(ended.code == 75, "\(ended)")
+        #expect(ended.errors.contains("room") || ended.errors.contains("space"), "\(ended)")
+        #expect(small.grow(to: "64m"))
+        let again = try await coordinator(["start", "--resume", disk + "/run"], in: scratch)
+        #expect(again.code == 0, "\(again)")
+        try RunResult(disk + "/run").expectSame(as: try await Lab.unbroken.value)
+        try await expectVerified(disk + "/run", in: scratch)
+    }
+
+    /// The n-th fsync of the process fails: the journal's, a checkpoint's or a blob's. It is never tried again: after EIO the
+    /// kernel may say that all is well and have dropped the pages.
+    @Test(.enabled(if: isInstalled(tracer), "needs the Debian package strace"), arguments: [3, 17, 45])
+    func row09_anFsyncThatFailsEndsTheRun(number: Int) async throws {
+        let run = try await Watched(through: [
+            tracer, "-f", "-qq", "-o", "trace", "--seccomp-bpf", "-e", "trace=fsync,fdatasync", "-e",
+            "inject=fsync,fdatasync:error=EIO:when=\(number)",
+        ])
+        let ended = try await run.program.end(within: 120)
+        let calls = text(of: run.scratch.path + "/trace").split(separator: "\n")
+        let failed = try #require(calls.firstIndex { $0.contains("(INJECTED)") }, "no call failed: \(ended)")
+        #expect(ended.code == 75, "\(ended)")
+        let descriptor = calls[failed].firstMatch(of: /sync\((\d+)\)/)?.1
+        let thread = calls[failed].prefix { $0 != " " }
+        let later = calls[(failed + 1)...].filter { call in
+            call.hasPrefix(thread) && descriptor.map { call.contains("sync(\($0))") } == true
+        }
+        #expect(later.isEmpty, "the same descriptor was synchronised again: \(later)")
+        let again = try await run.resume()
+        #expect(again.code == 0, "\(again)")
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+        try await expectVerified(run.folder, in: run.scratch)
+    }
+
+    @Test func row21_twoCoordinatorsOfOneFolderAreOne() async throws {
+        let run = try await Watched()
+        try await run.until("dsa/adult-medicine 3 event=update")
+        for command in [
+            ["start", "--resume", run.folder], ["verify", run.folder], ["lineage", run.folder, "SELECT 1"],
+        ] {
+            let second = try await coordinator(command, in: run.scratch)
+            #expect(second.code == 75, "\(second)")
+        }
+        let ended = try await run.program.end()
+        #expect(ended.code == 0, "\(ended)")
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+    }
+
+    @Test func row21_aCopiedFolderIsRefusedUntilItIsAdopted() async throws {
+        let run = try await Watched()
+        try await run.until("dsa/adult-medicine 9 event=update")
+        run.program.signal(SIGKILL)
+        _ = try await run.program.end()
+        let copy = run.scratch.path + "/copy"
+        try FileManager.default.copyItem(atPath: run.folder, toPath: copy)
+        let refused = try await coordinator(["start", "--resume", copy], in: run.scratch)
+        #expect(refused.code == 64 && refused.errors.contains("--adopt"), "\(refused)")
+        let moved = run.scratch.path + "/moved"
+        try FileManager.default.moveItem(atPath: run.folder, toPath: moved)
+        for command in [["start", "--resume", copy, "--adopt"], ["start", "--resume", moved]] {
+            let ended = try await coordinator(command, in: run.scratch)
+            #expect(ended.code == 0, "\(ended)")
+            try RunResult(command[2]).expectSame(as: try await Lab.unbroken.value)
+        }
+    }
+
+    @Test func row22_aDrainEqualsAKillAndAResume() async throws {
+        let run = try await Watched()
+        try await run.until("gba/adult-medicine 2 event=groups-closed")
+        run.program.signal(SIGTERM)
+        let drained = try await run.program.end()
+        #expect(drained.code == 0, "\(drained)")
+        try await expectVerified(run.folder, in: run.scratch)
+        let again = try await run.resume()
+        #expect(again.code == 0, "\(again)")
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+    }
+
+    /// The second signal ends the process at once, wherever it is.
+    @Test func row22_aSecondSignalIsFast() async throws {
+        let run = try await Watched()
+        try await run.until("dsa/adult-medicine 7 event=update")
+        run.program.signal(SIGTERM)
+        run.program.signal(SIGTERM)
+        let first = try await run.program.end(within: 10)
+        #expect([0, 130].contains(first.code), "\(first)")
+        let again = try await run.resume()
+        #expect(again.code == 0, "\(again)")
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+    }
+
+    /// Whoever read standard error and standard output is gone before the first word.
+    @Test func row23_aPipeThatIsClosedStopsNothing() async throws {
+        let scratch = try Scratch()
+        let lab = try await Lab.shared.value
+        let arguments = try lab.arguments(Lab.cluster(), "run", in: scratch)
+        let command = "set -o pipefail; \"$0\" \"$@\" 2>&1 | true; echo code ${PIPESTATUS[0]}"
+        let program = try Program(
+            "bash", ["-c", command, try Program.folder() + "/mmed-coord"] + arguments, in: scratch, folder: "/bin")
+        let ended = try await program.end()
+        #expect(ended.output.contains("code 0"), "\(ended)")
+        try RunResult(scratch.path + "/run").expectSame(as: try await Lab.unbroken.value)
+    }
+
+    /// progress.log is a pipe that somebody opened and does not read.
+    @Test func row23_aReaderThatDoesNotReadStopsNothing() async throws {
+        let scratch = try Scratch()
+        let folder = scratch.path + "/run"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        try #require(mkfifo(folder + "/progress.log", 0o644) == 0)
+        let reader = open(folder + "/progress.log", O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        defer { close(reader) }
+        try #require(fcntl(reader, setPipeSize, 4_096) >= 0)
+        let lab = try await Lab.shared.value
+        let ended = try await coordinator(try lab.arguments(Lab.cluster(), "run", in: scratch), in: scratch)
+        #expect(ended.code == 0, "\(ended)")
+        try RunResult(folder).expectSame(as: try await Lab.unbroken.value)
+    }
+
+    @Test func row23_aLogThatWasRotatedAwayIsNotMissed() async throws {
+        let run = try await Watched()
+        try await run.until("dsa/adult-medicine 5 event=update")
+        try FileManager.default.moveItem(
+            atPath: run.folder + "/progress.log", toPath: run.folder + "/progress.log.1")
+        let ended = try await run.program.end()
+        #expect(ended.code == 0, "\(ended)")
+        for line in text(of: run.folder + "/progress.log.1").split(separator: "\n") {
+            #expect(ProgressLine(line) != nil, "a line is not whole: \(line)")
+        }
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+    }
+}
