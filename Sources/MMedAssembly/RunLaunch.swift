@@ -3,7 +3,6 @@ import MMedCore
 import MMedConfig
 import MMedProtocol
 import MMedScheduling
-import MMedTransport
 import MMedStore
 import MMedTransport
 

@@ -132,6 +132,7 @@ public struct RunSession: Sendable {
             workers.letGo()
             Task { await coordinator.drain() }
         } onSecond: {
+            keys?.end()
             say("stopped at once; what was not committed is done again: go on with mmed-coord start --resume \(path)")
         }
         defer { signals.cancel() }
