@@ -109,7 +109,8 @@ final class WireSocket {
         // that broke while its input waited at the high water mark, which any peer could arrange. TCP's own probes find a
         // connection that fell silent, and the beats of the protocol a peer that did.
         options += [
-            (ZMQ_TCP_KEEPALIVE, 1), (ZMQ_TCP_KEEPALIVE_IDLE, 5), (ZMQ_TCP_KEEPALIVE_INTVL, 2), (ZMQ_TCP_KEEPALIVE_CNT, 3),
+            (ZMQ_TCP_KEEPALIVE, 1), (ZMQ_TCP_KEEPALIVE_IDLE, 5), (ZMQ_TCP_KEEPALIVE_INTVL, 2),
+            (ZMQ_TCP_KEEPALIVE_CNT, 3),
             (ZMQ_TCP_MAXRT, 10_000),
         ]
         switch kind {
