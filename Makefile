@@ -6,6 +6,10 @@ BIN := .build/release
 # Tests need internals, so they have a build of their own; without it each `make test` would undo `make build`.
 TEST_BUILD := -c release -Xswiftc -enable-testing --scratch-path .build-test
 TEST_BIN := .build-test/release
+# The simulation alone: no database, no engine, a few minutes to build.
+SIMULATE := .build-simulate/release/mmed-simulate
+SIMULATE_BUILD := MMED_SLICE=MMedSimulation swift build -c release --product mmed-simulate --scratch-path .build-simulate
+SIMULATE_OPTIONS = $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(THREADS),--threads $(THREADS))
 
 .PHONY: help
 help: ## list these targets
@@ -66,6 +70,30 @@ chaos: testtools ## kill, stop and cut off the real programs: N=cycles, or SECON
 	MMED_CHAOS_N='$(N)' MMED_CHAOS_SECONDS='$(if $(N)$(RUN),$(SECONDS),$(or $(SECONDS),60))' MMED_CHAOS_SEED='$(SEED)' \
 		MMED_CHAOS_RUN='$(RUN)' swift test --skip-build $(TEST_BUILD) --filter ProcessTests.Processes/Chaos
 
+.PHONY: simulate
+simulate: ## simulate HOURS=1 of runs with faults, or SECONDS=60 of the clock; SEED=… RUNS=1 plays one again (docs/SIMULATION.md)
+	$(SIMULATE_BUILD)
+	$(SIMULATE) $(SIMULATE_OPTIONS) $(if $(HOURS),--hours $(HOURS)) $(if $(RUNS),--runs $(RUNS)) \
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(LINES),--lines $(LINES))
+
+.PHONY: mutants
+mutants: ## plant known protocol bugs one at a time and catch each within SECONDS=60; ONLY=a,b are these alone (docs/SIMULATION.md)
+	$(SIMULATE_BUILD)
+	$(SIMULATE) mutants $(SIMULATE_OPTIONS) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: hostile
+hostile: testtools ## attack whole runs by workers that lie: COUNT=1000000 messages, IDLE=1000 connections, LENGTH=4, SEED=…
+	swift build --build-tests $(TEST_BUILD)
+	MMED_HOSTILE_COUNT=$(or $(COUNT),1000000) MMED_HOSTILE_IDLE=$(or $(IDLE),1000) MMED_HOSTILE_SEED='$(SEED)' \
+		MMED_HOSTILE_LENGTH=$(or $(LENGTH),4) swift test --skip-build $(TEST_BUILD) \
+		--filter ProcessTests.Processes/Hostile
+
+.PHONY: crash
+crash: testtools ## lose any of the sectors that the journal wrote since its last acknowledgement, STATES=100000 times; SEED=…
+	swift build --build-tests $(TEST_BUILD)
+	MMED_CRASH_STATES=$(or $(STATES),100000) MMED_CRASH_SEED='$(SEED)' swift test --skip-build $(TEST_BUILD) \
+		--filter MMedStoreTests.CrashStateTests
+
 .PHONY: recovery
 recovery: testtools ## measure a restart with a journal of a million records (RECORDS=… TRIES=…), and verify of its whole chain
 	swift build --build-tests $(TEST_BUILD)
@@ -82,4 +110,4 @@ format: ## lay out all Swift files
 
 .PHONY: clean
 clean: ## remove what was built; runs and the model cache stay
-	rm -rf .build .build-test .build-fuzz .build-address .build-thread
+	rm -rf .build .build-test .build-fuzz .build-address .build-thread .build-simulate

@@ -48,6 +48,7 @@ let rooms: [Room] = [
             "MMedCore", "MMedLocks", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedTensor", "MMedFormats",
             "MMedTransport",
             "MMedStore", "MMedEngine", "MMedMerging", "MMedConfig", "MMedTelemetry", "MMedCoordinator", "MMedWorker",
+            "CSystem",
         ]),
 ]
 
@@ -61,6 +62,7 @@ let everyRoom: [Target.Dependency] = rooms.map { .byName(name: $0.name) }
 
 var targets: [Target] = [
     .systemLibrary(name: "COpenBLAS"), .systemLibrary(name: "CLZ4"), .systemLibrary(name: "CZeroMQ"),
+    .systemLibrary(name: "CSystem"),
     .target(name: "CWire", linkerSettings: [.linkedLibrary("protobuf-c")]),
     .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
     .executableTarget(name: "mmed-coord", dependencies: everyRoom + [argumentParser], swiftSettings: strict),
@@ -86,7 +88,10 @@ for room in rooms {
 
 // The parsers under fuzzing (docs/FUZZING.md). With MMED_FUZZ set, as `make fuzz` does, the same sources are the libFuzzer
 // program mmed-fuzz; without, a test of their corpus.
-let fuzzed = ["MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedCodec", "MMedFormats", "MMedEngine", "MMedConfig"]
+let fuzzed = [
+    "MMedCore", "MMedAlgorithms", "MMedProtocol", "MMedScheduling", "MMedCodec", "MMedFormats", "MMedEngine",
+    "MMedConfig", "MMedStore",
+]
 let fuzzedRooms = fuzzed.map { Target.Dependency.byName(name: $0) }
 let isFuzzing = Context.environment["MMED_FUZZ"] != nil
 targets.append(
@@ -110,7 +115,7 @@ if let slice = isFuzzing ? "Fuzz" : Context.environment["MMED_SLICE"] {
     let asked = Set(slice.split(separator: ",").map(String.init))
     var kept = asked.union(["MMedLocks"])
     // The programs and the tests that run them.
-    if asked.contains("Process") { kept.formUnion(["mmed-coord", "mmed-worker", "MMedAssembly"]) }
+    if asked.contains("Process") { kept.formUnion(["mmed-coord", "mmed-worker", "MMedAssembly", "MMedSimulation"]) }
     if asked.contains("Fuzz") { kept.formUnion(fuzzed + (isFuzzing ? ["mmed-fuzz"] : [])) }
     var usedPackages: Set<String> = asked.contains("Process") ? ["swift-argument-parser"] : []
     var grew = true

@@ -1,3 +1,4 @@
+import CSystem
 import Dispatch
 import Foundation
 import MMedConfig
@@ -10,8 +11,9 @@ final class LocalWorkers: Sendable {
     private struct Child {
         let name: String
         let arguments: [String]
-        var process: Process?
-        var input: Pipe?
+        var process: ChildProcess?
+        /// The writing end of its standard input.
+        var input: Int32?
         var restarts = 0
     }
 
@@ -77,43 +79,47 @@ final class LocalWorkers: Sendable {
 
     private func launch(_ index: Int) throws {
         let (name, arguments) = children.withLock { ($0[index].name, $0[index].arguments) }
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: executable)
-        process.arguments = arguments
         let path = logFolder + "/\(name).log"
-        if !FileManager.default.fileExists(atPath: path) {
-            _ = FileManager.default.createFile(atPath: path, contents: nil)
-        }
-        let output = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-        try output.seekToEnd()
+        let output = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+        var ends: [Int32] = [-1, -1]
         // The worker ends when this pipe closes, however this process ends.
-        let input = Pipe()
-        process.standardInput = input
-        process.standardOutput = output
-        process.standardError = output
-        process.terminationHandler = { [weak self] process in self?.ended(index, process) }
-        try process.run()
-        children.withLock {
-            $0[index].process = process
-            $0[index].input = input
+        guard output >= 0, pipe2(&ends, O_CLOEXEC) == 0 else {
+            let why = String(cString: strerror(errno))
+            if output >= 0 { close(output) }
+            throw MMedError(
+                .tryAgain, at: path, "worker \(name) cannot be started (\(why))",
+                mend: "check the folder's permissions and the limit of open files")
+        }
+        defer { for descriptor in [output, ends[0]] { close(descriptor) } }
+        do {
+            let process = try ChildProcess(executable, arguments, input: ends[0], output: output, errors: output) {
+                [weak self] process in self?.ended(index, process)
+            }
+            children.withLock {
+                if let former = $0[index].input { close(former) }
+                $0[index].process = process
+                $0[index].input = ends[1]
+            }
+        } catch {
+            close(ends[1])
+            throw error
         }
     }
 
-    private func ended(_ index: Int, _ process: Process) {
-        if isStopping.load(ordering: .acquiring) { return }
+    private func ended(_ index: Int, _ process: ChildProcess) {
+        guard let end = process.end, !isStopping.load(ordering: .acquiring) else { return }
         let (name, restarts) = children.withLock { children -> (String, Int) in
-            children[index].process = nil
+            if children[index].process === process { children[index].process = nil }
             children[index].restarts += 1
             return (children[index].name, children[index].restarts)
         }
-        let how = process.terminationReason == .exit ? "exit code" : "signal"
-        let why = "\(how) \(process.terminationStatus), see \(logFolder)/\(name).log"
+        let why = "\(end), see \(logFolder)/\(name).log"
         guard restarts <= LocalWorkers.restartsMax else {
             onEvent(name, "ended (\(why)); given up after \(LocalWorkers.restartsMax) restarts")
             return
         }
         // A death is told at once; a clean exit may be that of a run whose end this process does not know yet.
-        let isClean = process.terminationReason == .exit && process.terminationStatus == 0
+        let isClean = end == .exit(0)
         if !isClean { onEvent(name, "ended (\(why)); it will be started again") }
         DispatchQueue.global().asyncAfter(deadline: .now() + LocalWorkers.restartSeconds) { [weak self] in
             guard let self, !isStopping.load(ordering: .acquiring) else { return }
@@ -131,14 +137,17 @@ final class LocalWorkers: Sendable {
     /// Waits for all of them to end after the coordinator has told them to; those that linger are ended.
     func stop(within seconds: Double) {
         isStopping.store(true, ordering: .releasing)
-        let processes = children.withLock { children -> [Process] in
-            for child in children { try? child.input?.fileHandleForWriting.close() }
+        let processes = children.withLock { children -> [ChildProcess] in
+            for index in children.indices {
+                if let input = children[index].input { close(input) }
+                children[index].input = nil
+            }
             return children.compactMap(\.process)
         }
         let deadline = Date(timeIntervalSinceNow: seconds)
         for process in processes {
-            while process.isRunning && Date() < deadline { usleep(20_000) }
-            if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+            while process.end == nil && Date() < deadline { usleep(20_000) }
+            process.signal(SIGKILL)
         }
     }
 }

@@ -46,7 +46,8 @@ public struct ModelHost: Sendable {
     func prompts(_ prompt: PromptConfig) throws -> PromptBuilder {
         let chat = try ChatTemplate(source: source, named: prompt.chatTemplate == "auto" ? nil : prompt.chatTemplate)
         return try PromptBuilder(
-            tokenizer: tokenizer, chat: chat, instruction: prompt.answerInstruction, system: prompt.system)
+            tokenizer: tokenizer, chat: chat, instruction: prompt.answerInstruction, system: prompt.system,
+            optionStyle: prompt.optionStyle == .letterFirst ? .letterFirst : .letterLast)
     }
 
     /// Tokens that end a completion: the model's own, and the one that ends a turn.

@@ -1,35 +1,37 @@
+import MMedEngine
+
 /// The options of a question as they occur in a trace.
 struct OptionTexts {
     private let options: [[Character]]
+    private let style: OptionStyle
     /// The longest first: `no diabetes` is not an occurrence of `diabetes`.
     private let order: [Int]
 
-    init(_ options: [String]) {
+    init(_ options: [String], style: OptionStyle) {
         let texts = options.map(Array.init)
         self.options = texts
+        self.style = style
         order = texts.indices.sorted { left, right in
             texts[left].count == texts[right].count ? left < right : texts[left].count > texts[right].count
         }
     }
 
-    /// The trace with each option replaced by the one after it (the last by the first): what would have been written if the
-    /// answer were the next letter. Nil when the trace names no option.
-    func exchanged(in trace: String) -> String? {
+    /// The trace with a letter beside the last option it names, which is its conclusion; as it is when it names none.
+    func cited(in trace: String) -> String {
         let text = Array(trace)
-        var result: [Character] = []
-        var isChanged = false
+        var last: (place: Int, option: Int)?
         var place = 0
         while place < text.count {
             guard let found = order.first(where: { occurs(options[$0], in: text, at: place) }) else {
-                result.append(text[place])
                 place += 1
                 continue
             }
-            result += options[(found + 1) % options.count]
+            last = (place, found)
             place += options[found].count
-            isChanged = true
         }
-        return isChanged ? String(result) : nil
+        guard let last else { return trace }
+        let written = style.written(String(options[last.option]), PromptBuilder.letter(last.option))
+        return String(text[..<last.place]) + written + String(text[(last.place + options[last.option].count)...])
     }
 
     /// As whole words.

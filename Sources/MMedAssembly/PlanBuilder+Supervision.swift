@@ -45,49 +45,35 @@ extension PlanBuilder {
         var tree = PromptTree(
             prefixIds: try prompts.prefixIds(question: record.question, options: options), suffixIds: [], paths: [])
         for (guideline, trace) in [(guided.text, guided.name), (nil, chosen.name)] {
-            let suffix = try prompts.suffixIds(guideline: guideline)
             let text = record.reasoning[trace] ?? ""
-            let completion = try prompts.completionIds(trace: text, letter: PromptBuilder.letter(answer))
-            tree.suffixIds.append(suffix)
-            tree.paths.append(TreePath(suffix: tree.suffixIds.count - 1, completionIds: completion))
-            guard config.dsa.answerWeight > 1 else { continue }
-            // The letter once more, as a leaf of its own below everything before it: this is what carries its extra weight.
-            addLetter(of: completion, below: suffix, to: &tree)
-            guard config.dsa.contrast, let other = OptionTexts(options).exchanged(in: text) else { continue }
-            let next = PromptBuilder.letter((answer + 1) % options.count)
-            addLetter(of: try prompts.completionIds(trace: other, letter: next), below: suffix, to: &tree)
+            let cited =
+                config.dsa.citeLetter ? OptionTexts(options, style: prompts.optionStyle).cited(in: text) : text
+            tree.suffixIds.append(try prompts.suffixIds(guideline: guideline))
+            tree.paths.append(
+                TreePath(
+                    suffix: tree.suffixIds.count - 1,
+                    completionIds: try prompts.completionIds(trace: cited, letter: PromptBuilder.letter(answer))))
         }
         return tree
     }
 
-    private func addLetter(of completion: [Int32], below suffix: [Int32], to tree: inout PromptTree) {
-        let letter = completion.count - 1 - prompts.idsAfterLetter
-        tree.suffixIds.append(suffix + completion[..<letter])
-        tree.paths.append(TreePath(suffix: tree.suffixIds.count - 1, completionIds: [completion[letter]]))
-    }
-
     /// The options as an epoch asks them: each epoch turns them by one place, so that no letter belongs to a record.
     private func optionOrder(of record: QuestionRecord, epoch: Int) -> (options: [String], answer: Int) {
-        guard config.dsa.contrast else { return (record.options, record.answerIndex) }
         let count = record.options.count
         let turned = (0..<count).map { record.options[($0 + epoch) % count] }
         return (turned, (record.answerIndex + count - epoch % count) % count)
     }
 
-    /// The weighted mean over the completion tokens of the batch, whatever shard they fall into: a letter weighs
-    /// `answerWeight`, every other token 1. A trace is some thirty tokens and the letter one, so without the weight a small
-    /// model learns to reason long before it learns which letter its conclusion has.
+    /// The mean over the completion tokens of the batch, whatever shard they fall into.
     private func weighted(_ trees: [PromptTree]) -> [LearningTree] {
-        let extra = config.dsa.answerWeight - 1
-        func factor(_ path: TreePath) -> Double { path.completionIds.count == 1 ? extra : 1 }
-        var total = 0.0
-        for path in trees.flatMap(\.paths) { total += factor(path) * Double(path.completionIds.count) }
+        let tokens = trees.flatMap(\.paths).reduce(0) { $0 + $1.completionIds.count }
         return trees.map { tree in
             LearningTree(
                 tree: tree,
-                targets: tree.paths.map { path in
+                targets: tree.paths.map { _ in
                     PathTarget(
-                        weight: factor(path) / total, advantage: 1, rollLogprobs: [], proxLogprobs: [], counts: true)
+                        weight: 1 / Double(max(tokens, 1)), advantage: 1, rollLogprobs: [], proxLogprobs: [],
+                        counts: true)
                 })
         }
     }

@@ -58,8 +58,11 @@ struct PlanBuilder {
         settings.gradientShards = config.learning.gradientShards
         settings.microbatchTokens = config.learning.microbatchTokens
         settings.maxLag = config.gba.maxLag
+        settings.mode = config.gba.mode == .freeRunning ? .freeRunning : .fixedLag
+        settings.maxStaleness = config.gba.maxStaleness
         settings.resampleRounds = config.gba.resample.enabled ? config.gba.resample.maximumRounds : 0
         settings.minimumValidSamples = config.gba.minimumValidSamples
+        settings.spotCheck = config.security.spotCheck
         return RunPlan(
             run: run, seed: config.seed,
             adapters: config.specialties.map { AdapterDescription(name: $0, settings: config.adapter.settings) },

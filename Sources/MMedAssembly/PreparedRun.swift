@@ -51,14 +51,17 @@ public struct PreparedRun: Sendable {
         self.name = name
         let prompts = try host.prompts(config.prompt)
         let builder = PlanBuilder(config: config, data: data, prompts: prompts, run: name)
-        plan = try builder.plan()
+        var plan = try builder.plan()
         try ContextCheck.require(
             plan.stages, contextLength: host.source.config.contextLength, lineOf: builder.line(of:))
         var parts = [config.resolvedYAML, host.digest.hex]
         for path in [config.data.train, config.data.validation, config.data.test] {
             parts.append(try ContentDigest.ofFile(path).hex)
         }
-        planDigest = ContentDigest.of(Array(parts.joined(separator: "\n").utf8))
+        let digest = ContentDigest.of(Array(parts.joined(separator: "\n").utf8))
+        // It names the whole configuration and all data, so that no worker can draw as the coordinator does.
+        plan.settings.spotSalt = digest.bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+        (self.plan, planDigest) = (plan, digest)
     }
 
     /// Layout of each specialty's adapter.

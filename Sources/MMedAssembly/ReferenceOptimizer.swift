@@ -82,9 +82,11 @@ actor ReferenceOptimizer: OptimizerPort {
         guard state.weights.allSatisfy(\.isFinite) else {
             throw NonFiniteUpdate("it would make adapter \(order.base.reference.name) non-finite")
         }
-        let weightsDigest = try store.put(AdapterContent.bytes(layout, state.weights))
+        let weightsDigest = try store.put(
+            AdapterContent.bytes(layout, state.weights), of: order.base.reference.name)
         let momentsDigest = try store.put(
-            LittleEndian.bytes(of: state.firstMoment) + LittleEndian.bytes(of: state.secondMoment))
+            LittleEndian.bytes(of: state.firstMoment) + LittleEndian.bytes(of: state.secondMoment),
+            of: order.base.reference.name)
         let gradient = LittleEndian.bytes(of: sum)
         let reference = AdapterReference(
             name: order.base.reference.name, version: order.base.reference.version + 1, digest: weightsDigest)

@@ -19,6 +19,7 @@ public struct RunSession: Sendable {
     private let openRecords: [JournalRecord]
     private let state: RunState
     private let telemetry: RunTelemetry
+    private let room: DiskRoom
 
     /// Begins a run in an empty folder, or goes on from its last checkpoint. Throws before anything is changed when it cannot.
     init(_ run: PreparedRun, folderPath: String, isResumed: Bool, launch: LaunchRecord) throws {
@@ -28,6 +29,8 @@ public struct RunSession: Sendable {
                 .usage, at: folderPath, "the folder holds a run already",
                 mend: "go on with `mmed-coord start --resume \(folderPath)`, or choose another --run-dir")
         }
+        room = DiskRoom(folderPath, lowWaterMiB: run.config.storage.lowWaterMiB)
+        try room.require()
         folder = try RunFolder(path: folderPath)
         if isResumed { try launch.requireInstance(folder) }
         let layouts = run.layouts
@@ -135,7 +138,11 @@ public struct RunSession: Sendable {
             keys?.end()
             say("stopped at once; what was not committed is done again: go on with mmed-coord start --resume \(path)")
         }
-        defer { signals.cancel() }
+        let watch = drainWhenDiskIsLow(coordinator, workers)
+        defer {
+            signals.cancel()
+            watch.cancel()
+        }
         try workers.start()
         let outcome: Outcome
         do {
@@ -146,7 +153,22 @@ public struct RunSession: Sendable {
         }
         workers.stop(within: 10)
         telemetry.clear()
+        if outcome == .stopped, room.isLow {
+            throw room.shortage(mend: "make room, then go on with: mmed-coord start --resume \(folder.path)")
+        }
         return outcome
+    }
+
+    private func drainWhenDiskIsLow(_ coordinator: Coordinator, _ workers: LocalWorkers) -> Task<Void, Never> {
+        let telemetry = telemetry
+        return room.watch { room in
+            telemetry.log(
+                LogEntry(
+                    .warn, scope: "run", event: "disk-low", fields: [.init("free_mib", .int(room.freeMiB ?? 0))]))
+            workers.expectEnds()
+            workers.letGo()
+            Task { await coordinator.drain() }
+        }
     }
 
     /// The report of what is evaluated so far, also written to report.txt and, as figures, to report.json.

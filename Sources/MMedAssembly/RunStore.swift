@@ -19,6 +19,9 @@ final class RunStore: StorePort {
         var blobs: [(digest: Digest, bytes: [UInt8])] = []
         /// Digests put since the start, newest last: some may not be in a checkpoint yet.
         var recent: [Digest] = []
+        /// The newest digests of each adapter: in the middle of a step they are in no checkpoint, however long it takes and
+        /// whatever the other adapters do meanwhile.
+        var newest: [Name: [Digest]] = [:]
         /// Digests put since the start and not removed.
         var stored = Set<Digest>()
         var exported = Set<String>()
@@ -26,6 +29,8 @@ final class RunStore: StorePort {
     private let cache = Locked(Cache())
     private let blobsCached = 12
     private let recentKept = 32
+    /// Weights and moments of the newest update and of the one before.
+    private let newestKept = 4
 
     init(folder: RunFolder, journal: Journal, planDigest: Digest, layouts: [Name: AdapterLayout], baseModel: String) {
         self.folder = folder
@@ -35,10 +40,16 @@ final class RunStore: StorePort {
         self.baseModel = baseModel
     }
 
-    /// Writes bytes durably under their digest.
-    func put(_ bytes: [UInt8]) throws -> Digest {
+    /// Writes bytes durably under their digest; `adapter` names whose newest weights or moments they are.
+    func put(_ bytes: [UInt8], of adapter: Name? = nil) throws -> Digest {
         // It is known before it is written: a checkpoint saved on another thread meanwhile must not take it for garbage.
-        remember(ContentDigest.of(bytes), bytes, isNew: true)
+        let digest = ContentDigest.of(bytes)
+        if let adapter {
+            cache.withLock { cache in
+                cache.newest[adapter] = ((cache.newest[adapter] ?? []) + [digest]).suffix(newestKept)
+            }
+        }
+        remember(digest, bytes, isNew: true)
         return try folder.putBlob(bytes)
     }
 
@@ -59,7 +70,8 @@ final class RunStore: StorePort {
         try folder.saveCheckpoint(state, planDigest: planDigest, journal: try journal.head())
         let kept = state.blobDigests
         let garbage = cache.withLock { cache in
-            let garbage = cache.stored.subtracting(kept).subtracting(cache.recent)
+            let open = cache.newest.values.reduce(into: Set(cache.recent)) { $0.formUnion($1) }
+            let garbage = cache.stored.subtracting(kept).subtracting(open)
             cache.stored.subtract(garbage)
             return garbage
         }

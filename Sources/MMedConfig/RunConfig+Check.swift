@@ -6,6 +6,7 @@ extension RunConfig {
     func check(in root: ConfigNode) throws(MMedError) {
         try checkPrompts(root)
         try checkGroups(root)
+        try checkMode(root)
         try checkAdvantages(root)
         try checkEval(root)
         try checkLeases(root)
@@ -70,6 +71,31 @@ extension RunConfig {
             throw refuse(
                 root, "gba.questionsPerStep", "a step of \(slots) paths is more than the \(1 << 20) that fit",
                 "lower gba.questionsPerStep or gba.pathsPerGuideline")
+        }
+    }
+
+    private func checkMode(_ root: ConfigNode) throws(MMedError) {
+        guard gba.mode == .freeRunning else {
+            if let versions = gba.maxStaleness {
+                throw refuse(
+                    root, "gba.maxStaleness",
+                    "only mode freeRunning takes maxStaleness, found \(versions) in mode \(gba.mode.rawValue)",
+                    "remove it (gba.maxLag alone says how old a path is), or set gba.mode to freeRunning")
+            }
+            return
+        }
+        if gba.maxLag == 0 {
+            throw refuse(
+                root, "gba.mode", "freeRunning needs a step to run ahead, and gba.maxLag is 0",
+                "set gba.maxLag to 1 or more, or gba.mode to fixedLag")
+        }
+        let reach = gba.maxLag * advantages.updatesPerStep
+        if let versions = gba.maxStaleness, versions > reach {
+            throw refuse(
+                root, "gba.maxStaleness",
+                "expected at most \(reach), the versions that gba.maxLag \(gba.maxLag) steps of "
+                    + "\(advantages.updatesPerStep) updates make, found \(versions)",
+                "lower it or leave it out, or raise gba.maxLag to let sampling run further ahead")
         }
     }
 

@@ -19,6 +19,8 @@ extension RunConfig: ConfigSection {
             ConfigField("eval", \.eval, .section, ""),
             ConfigField("learning", \.learning, .section, ""),
             ConfigField("leases", \.leases, .section, ""),
+            ConfigField("storage", \.storage, .section, ""),
+            ConfigField("security", \.security, .section, ""),
         ]
     }
 
@@ -70,6 +72,9 @@ extension PromptConfig: ConfigSection {
                 "answerInstruction", \.answerInstruction, .text(1...2000),
                 "Ends the question, before the guideline; it must not end in white space."),
             ConfigField(
+                "optionStyle", \.optionStyle, .choice,
+                "Options as `A. text` (letterFirst) or as `text (A)`, which small models bind better."),
+            ConfigField(
                 "guidelines", \.guidelines, .list(of: .section, 0...32),
                 "The guideline prompts, in the order of their slots."),
         ]
@@ -114,6 +119,30 @@ extension LearningConfig: ConfigSection {
             ConfigField(
                 "microbatchTokens", \.microbatchTokens, .integer(16...1_048_576),
                 "Tokens of one microbatch at most; a learner's memory grows with it."),
+        ]
+    }
+}
+
+extension StorageConfig: ConfigSection {
+    static var empty: StorageConfig { StorageConfig() }
+    static var fields: [ConfigField<StorageConfig>] {
+        [
+            ConfigField(
+                "lowWaterMiB", \.lowWaterMiB, .integer(0...1_048_576),
+                "With less free room on the run folder's disk a run does not begin, and one under way finishes what is leased, "
+                    + "commits and ends with 75; 0: never.")
+        ]
+    }
+}
+
+extension SecurityConfig: ConfigSection {
+    static var empty: SecurityConfig { SecurityConfig() }
+    static var fields: [ConfigField<SecurityConfig>] {
+        [
+            ConfigField(
+                "spotCheck", \.spotCheck, .number(0, 1),
+                "Fraction of paths and gradient shards that another worker computes again; 0 checks nothing. The adapter's "
+                    + "bytes do not depend on it.")
         ]
     }
 }

@@ -28,6 +28,10 @@ public struct RunConfig: Equatable, Sendable {
     public var learning = LearningConfig()
     /// How work is lent to workers.
     public var leases = LeasesConfig()
+    /// What the run needs of the disk.
+    public var storage = StorageConfig()
+    /// Trust in workers.
+    public var security = SecurityConfig()
 
     /// Every default; data and specialties are still empty.
     public init() {}
@@ -64,12 +68,22 @@ public struct Guideline: Equatable, Sendable {
 
 /// How questions become prompts (`docs/GBA.md`, section 9).
 public struct PromptConfig: Equatable, Sendable {
+    /// How an option stands beside its letter.
+    public enum OptionStyle: String, CaseIterable, Sendable {
+        /// `A. benign`.
+        case letterFirst
+        /// `benign (A)`.
+        case letterLast
+    }
+
     /// System text; nil keeps the model's own default.
     public var system: String?
     /// Family of the chat markup, `auto` takes the model's own.
     public var chatTemplate = "auto"
     /// Ends the shared prefix of every prompt.
     public var answerInstruction = "Reply in the form <think>findings</think><answer>letter</answer>."
+    /// How options are written.
+    public var optionStyle = OptionStyle.letterLast
     /// The guideline prompts of DSA and GBA, in the order of their slots.
     public var guidelines: [Guideline] = []
 
@@ -122,6 +136,24 @@ public struct LearningConfig: Equatable, Sendable {
     public var microbatchTokens = 1024
 
     /// Four shards.
+    public init() {}
+}
+
+/// The disk of the run's folder.
+public struct StorageConfig: Equatable, Sendable {
+    /// With less free room than this a run does not begin, and one that is under way drains while it still can commit. 0: never.
+    public var lowWaterMiB = 64
+
+    /// 64 MiB.
+    public init() {}
+}
+
+/// Trust in workers.
+public struct SecurityConfig: Equatable, Sendable {
+    /// Fraction of paths and gradient shards that another worker computes again; 0 checks nothing.
+    public var spotCheck = 0.02
+
+    /// The defaults.
     public init() {}
 }
 

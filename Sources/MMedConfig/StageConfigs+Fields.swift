@@ -23,12 +23,8 @@ extension DSAConfig: ConfigSection {
                 "examplesPerStep", \.examplesPerStep, .integer(1...4096),
                 "Examples of one update; each trains one guideline prompt and the plain prompt."),
             ConfigField(
-                "answerWeight", \.answerWeight, .number(1, 1000),
-                "Weight of the answer's letter in the loss, where every other token weighs 1."),
-            ConfigField(
-                "contrast", \.contrast, .flag,
-                "Also train, for every trace, the letter that would follow if the options changed places in it (the trace itself "
-                    + "is not trained then), and turn the options by one place in each epoch."),
+                "citeLetter", \.citeLetter, .flag,
+                "Write the letter beside the option that a trace ends on, as `prompt.optionStyle` has it."),
             ConfigField("learningRate", \.learningRate, .number(0, 1, above: true), "Peak learning rate."),
             ConfigField("schedule", \.schedule, .section, ""),
         ]
@@ -73,8 +69,19 @@ extension GBAConfig: ConfigSection {
             ConfigField("schedule", \.schedule, .section, ""),
             ConfigField("sampling", \.sampling, .section, ""),
             ConfigField(
+                "mode", \.mode, .choice,
+                "Who chooses the version that a path is sampled from: `fixedLag` the configuration (step s samples from the "
+                    + "version after max(0, s - maxLag) steps), `freeRunning` timing (a lease asks for the newest version)."
+            ),
+            ConfigField(
                 "maxLag", \.maxLag, .integer(0...1024),
-                "Versions that a path's policy may be behind the adapter it trains."),
+                "Steps by which sampling may run ahead of learning; 0 is exactly on policy, and mode `freeRunning` needs 1."
+            ),
+            ConfigField(
+                "maxStaleness", \.maxStaleness,
+                .optional(.integer(1...1_048_576), none: "as many as `maxLag` steps make, so that nothing is too old"),
+                "Versions that a path may be behind the adapter it trains, for mode `freeRunning` alone; an older one is "
+                    + "dropped as `stale` and its slot asked again."),
             ConfigField(
                 "formatBonus", \.formatBonus, .number(0, 0.2), "Paid for a well-formed answer with a known letter."),
             ConfigField(

@@ -38,11 +38,8 @@ public struct DSAConfig: Equatable, Sendable {
     public var epochs = 2
     /// Examples of one update; each trains one guideline prompt and the plain prompt.
     public var examplesPerStep = 16
-    /// Weight of the answer's letter in the loss, where every other token weighs 1.
-    public var answerWeight = 10.0
-    /// Also train, for every trace, the letter that would follow if the options changed places in it, and ask the options in
-    /// another order in each epoch.
-    public var contrast = true
+    /// Write the letter beside the option that a trace ends on, as the question does.
+    public var citeLetter = true
     /// Peak learning rate.
     public var learningRate = 2e-3
     /// Its course.
@@ -80,6 +77,14 @@ public struct ResampleConfig: Equatable, Sendable {
 
 /// GBA: reinforcement of each specialty's adapter with guideline prompts.
 public struct GBAConfig: Equatable, Sendable {
+    /// Who chooses the version that a path is sampled from.
+    public enum Mode: String, CaseIterable, Sendable {
+        /// The configuration: step s samples from the version after max(0, s - maxLag) steps.
+        case fixedLag
+        /// Timing: a lease asks for the newest version there is.
+        case freeRunning
+    }
+
     /// False leaves the stage out.
     public var enabled = true
     /// Steps of each specialty.
@@ -94,8 +99,12 @@ public struct GBAConfig: Equatable, Sendable {
     public var schedule = ScheduleConfig()
     /// How paths are drawn.
     public var sampling = SamplingConfig()
-    /// Versions that a path's policy may be behind the adapter it trains.
+    /// Who chooses the version that a path is sampled from.
+    public var mode = Mode.fixedLag
+    /// Steps by which sampling may run ahead of learning.
     public var maxLag = 0
+    /// Versions that a path may be behind the adapter it trains, in mode `freeRunning`; nil is as many as `maxLag` steps make.
+    public var maxStaleness: Int?
     /// Paid for a well-formed answer with a known letter.
     public var formatBonus = 0.1
     /// Attempts after an infrastructure failure of a slot, each with the same seed.

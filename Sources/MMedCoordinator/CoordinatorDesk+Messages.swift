@@ -14,7 +14,9 @@ extension CoordinatorDesk {
         case .ready(let credits): feed(.ready(name, credits: credits))
         case .trajectories(let lease, let paths): judge(paths, of: lease, from: name)
         case .gradientChunk(let chunk): take(chunk, from: name)
-        case .leaseFailed(let lease, let reason): feed(.leaseFailed(name, lease, reason: reason))
+        case .leaseFailed(let lease, let reason):
+            if !core.isLive(lease, of: name) { refusals.count(.voidLease) }
+            feed(.leaseFailed(name, lease, reason: reason))
         case .updateApplied(let reference): feed(.replica(name, reference))
         case .canary(let report): feed(.canary(name, report))
         case .blobRequest(let digest, let offset): serve(digest, offset, to: peer, name)
@@ -36,6 +38,7 @@ extension CoordinatorDesk {
     /// A worker that was given up, or that outlived a coordinator, may still work on leases that went to others.
     private mutating func hear(_ beat: Beat, from name: Name) {
         feed(.beat(name, beat))
+        // A beat may cross the last answer to one of its leases: that is nothing to be counted.
         let void = beat.leases.filter { !core.isLive($0, of: name) }
         // Beats come at a known pace and name few leases: more of them must not cost an answer each.
         let pause = core.plan.settings.beatMilliseconds / 2
@@ -51,6 +54,7 @@ extension CoordinatorDesk {
 
     /// What a lease brought cannot be used: the work goes back, and the worker forgets its result.
     private mutating func reject(_ lease: LeaseID, of name: Name, _ reason: String) {
+        refusals.count(.rejectedResult)
         feed(.leaseFailed(name, lease, reason: reason))
         tell(name, .leaseRevoked(lease, reason: reason))
     }
@@ -108,9 +112,10 @@ extension CoordinatorDesk {
                 reject(chunk.lease, of: name, "the gradient is not finite")
                 return
             }
-            gradients.hold(bytes, of: chunk.shard, under: chunk.lease)
+            // A check is held against what is here, by its digest; it is never summed.
+            if !core.isCheck(chunk.lease, of: name) { gradients.hold(bytes, of: chunk.shard, under: chunk.lease) }
             tell(name, .gradientReceived(chunk.lease, bytes: bytes.count))
-            feed(.gradient(name, chunk.lease, chunk.shard, chunk.statistics))
+            feed(.gradient(name, chunk.lease, chunk.shard, chunk.statistics, digest: chunk.digest))
         }
     }
 
@@ -118,10 +123,12 @@ extension CoordinatorDesk {
     private mutating func answerUnawaited(_ chunk: GradientChunk, from name: Name) {
         if let bytes = gradients.bytesHeld(of: chunk.shard, under: chunk.lease) {
             tell(name, .gradientReceived(chunk.lease, bytes: bytes))
-        } else if toldVoid[name] != chunk.lease {
-            toldVoid[name] = chunk.lease
-            tell(name, .leaseRevoked(chunk.lease, reason: "nobody waits for this gradient"))
+            return
         }
+        refusals.count(.unawaitedGradient)
+        guard toldVoid[name] != chunk.lease else { return }
+        toldVoid[name] = chunk.lease
+        tell(name, .leaseRevoked(chunk.lease, reason: "nobody waits for this gradient"))
     }
 
     private mutating func serve(_ digest: Digest, _ offset: Int, to peer: PeerID, _ name: Name) {

@@ -8,7 +8,9 @@ extension CoordinatorDesk {
         switch inbound {
         case .message(let peer, .hello(let hello)): greet(hello, peer)
         case .message(let peer, let message):
-            if let name = peers[peer] { take(message, from: name, peer) } else { ask(peer) }
+            if let name = peers[peer] { return take(message, from: name, peer) }
+            refusals.count(.stranger)
+            ask(peer)
         case .malformed(let peer, let reason):
             warn("malformed-message", peers[peer], [.init("reason", .text(reason))])
             // It may have been a credit or a path, which nobody would miss: a new introduction says all of it again.
@@ -39,8 +41,10 @@ extension CoordinatorDesk {
     private mutating func greet(_ hello: Hello, _ peer: PeerID) {
         asked[peer] = nil
         let holder = connections[hello.name] != nil ? core.hello(of: hello.name) : nil
-        let judgement = handshake.judge(
-            hello, by: peer.identity, holder: holder, holderIdentity: connections[hello.name]?.identity)
+        let judgement =
+            quarantine(hello, peer)
+            ?? handshake.judge(
+                hello, by: peer.identity, holder: holder, holderIdentity: connections[hello.name]?.identity)
         switch judgement {
         case .refuse(let reason, let mend):
             send(.refused(reason: reason, mend: mend), to: peer)
@@ -66,8 +70,19 @@ extension CoordinatorDesk {
                     Welcome(
                         run: plan.run, seed: plan.seed, beatMilliseconds: Int(plan.settings.beatMilliseconds),
                         adapters: plan.adapters, canaryIds: plan.canaryIds)), to: peer)
-            feed(.joined(hello))
+            feed(.joined(hello, by: peer.identity))
             if isDraining { send(.drain, to: peer) }
+        }
+    }
+
+    /// Who was caught stays out for the rest of the run, also after a restart of the coordinator.
+    private func quarantine(_ hello: Hello, _ peer: PeerID) -> Handshake.Directive? {
+        core.quarantineReason(of: hello.name, peer.identity).map { reason in
+            .refuse(
+                reason: reason,
+                mend:
+                    "find out what is wrong with its machine or program; a worker that is mended needs another name, and "
+                    + "with keys a new key")
         }
     }
 
@@ -87,6 +102,7 @@ extension CoordinatorDesk {
 
     /// A line of the log, unless there are enough of its kind.
     mutating func write(_ entry: LogEntry) {
+        refusals.count(entry)
         if let line = throttle.admit(entry, at: now) { effects.append(.log(line)) }
     }
 }

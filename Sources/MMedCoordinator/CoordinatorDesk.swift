@@ -40,6 +40,7 @@ public struct CoordinatorDesk: Sendable {
     /// When a worker's beat was last answered with the leases that are void.
     var toldOfBeat: [Name: Tick] = [:]
     var throttle = LogThrottle()
+    var refusals = RefusalTally()
     var gradients = GradientIntake()
     /// Summed gradients that learners may still pull, newest last.
     var recentGradients: [(digest: Digest, bytes: [UInt8])] = []
@@ -81,6 +82,7 @@ public struct CoordinatorDesk: Sendable {
             let core = desk.core
             desk.gradients.prune { core.awaits($0, under: $1, from: $2) }
             for line in desk.throttle.summary(at: now) { desk.effects.append(.log(line)) }
+            if let counts = desk.refusals.due(at: now) { desk.effects.append(.metric(counts)) }
             desk.asked = desk.asked.filter { now.since($0.value) < desk.askMilliseconds }
         }
     }
@@ -162,11 +164,15 @@ public struct CoordinatorDesk: Sendable {
         guard outcome == nil else { return }
         var actions = core.step(event, at: now)
         // At once: behind a record that waits for the disk it might meet another process that has come under the name.
-        for case .dismiss(let name, let reason) in actions {
-            guard let peer = connections[name], release(peer) != nil else { continue }
-            send(.end(reason: reason), to: peer)
+        actions.removeAll { action in
+            switch action {
+            case .dismiss(let name, let reason):
+                if let peer = connections[name], release(peer) != nil { send(.end(reason: reason), to: peer) }
+            case .lose(let name): if let peer = connections[name] { _ = release(peer) }
+            default: return false
+            }
+            return true
         }
-        actions.removeAll { if case .dismiss = $0 { true } else { false } }
         outbox.append(actions)
         flush()
     }
@@ -186,7 +192,7 @@ public struct CoordinatorDesk: Sendable {
     private mutating func perform(_ action: Action) {
         switch action {
         case .record: preconditionFailure("a record is written by the journal, before what follows it")
-        case .dismiss: preconditionFailure("a dismissal does not wait")
+        case .dismiss, .lose: preconditionFailure("the end of a session does not wait")
         case .send(let name, let message):
             if let peer = connections[name] { send(message, to: peer) }
         case .broadcast(let update):
@@ -206,6 +212,7 @@ public struct CoordinatorDesk: Sendable {
         case .finish(let result):
             outcome = result
             for line in throttle.summary(at: now, isLast: true) { effects.append(.log(line)) }
+            if let counts = refusals.entry { effects += [.log(counts), .metric(counts)] }
             effects.append(.finish(result))
         }
     }

@@ -102,6 +102,11 @@ public enum Limits {
     /// Messages that nobody has taken yet before an endpoint stops to read its socket. ZeroMQ takes them from its connections
     /// in turn, so this queue is all that one that floods can put before the others.
     public static let inboundQueueMessages = 512
+    /// Bytes of one connection that ZeroMQ may hold before the coordinator's end closes it: as many as twice the messages that
+    /// it queues are of pieces of gradients.
+    public static let unheardBytes = 2 * highWaterMark * gradientChunkBytes
+    /// The same for all connections together; those with the most are closed.
+    public static let unheardBytesTogether = 512 << 20
     /// Messages taken from a socket in one turn, so that sends get theirs.
     public static let receivesPerTurn = 256
     /// Messages that ZeroMQ queues for a connection in each direction.

@@ -18,6 +18,7 @@ extension CoordinatorCore {
     mutating func take(_ report: CanaryReport, from name: Name) {
         guard workers[name] != nil else { return }
         workers[name]?.lastHeard = now
+        if report.adapter == nil { workers[name]?.mark = report.logprob }
         guard report.adapter.map(isOurs) ?? true else { return }
         let place: Int
         // Only what this run has handed out gets a place, so that invented versions push nothing out.

@@ -54,8 +54,9 @@ extension CoordinatorCore {
     }
 
     mutating func takeGradient(
-        _ id: ShardID, _ statistics: ShardStatistics, of lease: LeaseID, from name: Name
+        _ id: ShardID, _ statistics: ShardStatistics, _ digest: Digest?, of lease: LeaseID, from name: Name
     ) {
+        if isChecking(id, under: lease, from: name) { return takeCheck(id, digest, of: lease, from: name) }
         workers[name]?.lastHeard = now
         guard awaits(id, under: lease, from: name), let place = place(of: id) else {
             log(
@@ -69,17 +70,22 @@ extension CoordinatorCore {
         close(lease)
         workers[name]?.prove()
         tracks[place.track].steps[0].shards[place.shard].status = .received(statistics)
+        sign(place, by: name, digest)
         moved()
-        let step = tracks[place.track].steps[0]
-        guard case .learning(let update) = step.phase, step.shards.allSatisfy(\.status.isReceived),
-            let head = tracks[place.track].head
+    }
+
+    /// Has the update of a track's oldest step applied, once every shard is here and none waits for a check.
+    mutating func orderUpdate(_ track: Int) {
+        guard let step = tracks[track].steps.first, case .learning(let update) = step.phase,
+            step.shards.allSatisfy(\.status.isReceived), let head = tracks[track].head,
+            !awaitsChecks(track: track, step: 0, .learner)
         else { return }
-        tracks[place.track].steps[0].phase = .committing(update: update)
+        tracks[track].steps[0].phase = .committing(update: update)
         actions.append(
             .apply(
                 UpdateOrder(
                     shards: step.shards.map(\.id), base: head,
-                    learningRate: tracks[place.track].plan.steps[step.step].learningRates[update])))
+                    learningRate: tracks[track].plan.steps[step.step].learningRates[update])))
     }
 
     /// The track and update that an order belongs to, if it is still the one being committed.
@@ -138,6 +144,7 @@ extension CoordinatorCore {
         for shard in order.shards { actions.append(.forgetGradient(shard)) }
         tracks[track].steps[0].shards = []
         tracks[track].steps[0].phase = .between(next: update + 1)
+        rememberVersion(track)
         moved()
     }
 

@@ -7,7 +7,9 @@ extension CoordinatorCore {
     /// Gives every worker one lease in turn until credits or work are used up, so that none hoards while another idles.
     mutating func grantLeases() {
         guard !isDraining, ending == nil else { return }
-        var isGranting = hasOpenWork
+        // Counted once: no grant changes who has asked for work.
+        var hands: Int?
+        var isGranting = hasOpenWork || hasRipeCheck
         while isGranting {
             isGranting = false
             for name in workerNames {
@@ -16,8 +18,8 @@ extension CoordinatorCore {
                 else { continue }
                 let isGranted =
                     switch worker.hello.role {
-                    case .rollout: grantSlots(to: name)
-                    case .learner: grantShard(to: name, worker)
+                    case .rollout: grantSlots(to: name, &hands) || grantChecks(to: name)
+                    case .learner: grantShard(to: name, worker) || grantChecks(to: name)
                     }
                 isGranting = isGranting || isGranted
             }
@@ -25,9 +27,11 @@ extension CoordinatorCore {
     }
 
     private var hasOpenWork: Bool {
-        tracks.contains { track in
-            track.openSlots > 0 || track.steps.first?.shards.contains { $0.status.isOpen } ?? false
+        for track in tracks.indices {
+            if tracks[track].openSlots > 0 { return true }
+            if tracks[track].steps.first?.shards.contains(where: \.status.isOpen) == true { return true }
         }
+        return false
     }
 
     /// After a failure a worker stands back for a while, unless nobody else could do its work.
@@ -38,7 +42,7 @@ extension CoordinatorCore {
         }
     }
 
-    private mutating func newLease(_ work: LeaseWork, for name: Name) -> LeaseID {
+    mutating func newLease(_ work: LeaseWork, for name: Name) -> LeaseID {
         nextFence += 1
         let lease = LeaseID(fence: nextFence)
         leases[lease] = LeaseState(
@@ -50,10 +54,14 @@ extension CoordinatorCore {
         return lease
     }
 
-    private mutating func grantSlots(to name: Name) -> Bool {
-        let taken = pickSlots()
+    private mutating func grantSlots(to name: Name, _ hands: inout Int?) -> Bool {
+        guard openSlots > 0 else { return false }
+        let known = hands ?? rolloutsAsking
+        hands = known
+        let taken = pickSlots(for: known)
         guard !taken.isEmpty else { return false }
         let lease = newLease(.slots(taken.map { slot(at: $0).id }), for: name)
+        rememberAsked(taken, under: lease)
         var questions: [QuestionWork] = []
         var last: SlotPlace?
         for place in taken {
@@ -66,7 +74,8 @@ extension CoordinatorCore {
                 let question = step.questions[place.question]
                 questions.append(
                     QuestionWork(
-                        adapter: step.adapter, prefixIds: question.prefixIds, suffixIds: question.suffixIds,
+                        adapter: asked(place.track, step: place.step), prefixIds: question.prefixIds,
+                        suffixIds: question.suffixIds,
                         sampling: stage.sampling, reward: question.reward, slots: [id]))
             }
             last = place
@@ -78,15 +87,17 @@ extension CoordinatorCore {
     }
 
     /// The slots of the next lease: whole questions where they fit, from the tracks that are furthest behind.
-    private func pickSlots() -> [SlotPlace] {
-        let limit = fairShare()
+    private func pickSlots(for hands: Int) -> [SlotPlace] {
+        let limit = fairShare(of: hands)
         var taken: [SlotPlace] = []
         var bytes = 0
-        let order = tracks.indices.sorted { left, right in
-            let (a, b) = (tracks[left].progress.committedSteps, tracks[right].progress.committedSteps)
-            return a == b ? left < right : a < b
+        // Beside the tracks: a comparison that reached into them would copy the core each time.
+        var behind: [(steps: Int, track: Int)] = []
+        for track in tracks.indices where tracks[track].openSlots > 0 {
+            behind.append((tracks[track].progress.committedSteps, track))
         }
-        for track in order where tracks[track].openSlots > 0 {
+        behind.sort { $0 < $1 }
+        for (_, track) in behind {
             for step in tracks[track].steps.indices where tracks[track].steps[step].openSlots > 0 {
                 let open = tracks[track].steps[step]
                 for question in open.firstOpen..<open.slots.count where open.openPerQuestion[question] > 0 {
@@ -106,11 +117,18 @@ extension CoordinatorCore {
     }
 
     /// A lease takes at most its equal part of what is open, among those that have ever asked for work.
-    private func fairShare() -> Int {
-        let open = tracks.reduce(0) { $0 + $1.openSlots }
-        let hands = max(
-            1, workers.values.reduce(0) { $0 + ($1.hello.role == .rollout && $1.hasAsked ? 1 : 0) })
-        return max(1, min(plan.settings.slotsPerLease, (open + hands - 1) / hands))
+    private func fairShare(of hands: Int) -> Int {
+        max(1, min(plan.settings.slotsPerLease, (openSlots + hands - 1) / hands))
+    }
+
+    private var openSlots: Int {
+        var open = 0
+        for track in tracks.indices { open += tracks[track].openSlots }
+        return open
+    }
+
+    private var rolloutsAsking: Int {
+        max(1, workers.values.reduce(0) { $0 + ($1.hello.role == .rollout && $1.hasAsked ? 1 : 0) })
     }
 
     private mutating func grantShard(to name: Name, _ worker: WorkerState) -> Bool {
@@ -127,13 +145,13 @@ extension CoordinatorCore {
         return false
     }
 
-    private func gradientLease(_ lease: LeaseID, _ shard: ShardState, track: Int, step: StepState) -> GradientLease {
+    func gradientLease(_ lease: LeaseID, _ shard: ShardState, track: Int, step: StepState) -> GradientLease {
         guard let head = tracks[track].head else { preconditionFailure("track \(track) learns without an adapter") }
         let isPolicy = stage.kind == .reinforce
         // Only a later update of a step whose samples are older than its start needs the start's log-probs computed anew.
         let needsProx =
             isPolicy && plan.loss.prox == .step && shard.id.update > 0
-            && (step.adapter != step.learningBase || plan.loss.target == .stripped)
+            && (needsStart(shard, step) || plan.loss.target == .stripped)
         return GradientLease(
             lease: lease, durationMilliseconds: Int(plan.settings.leaseMilliseconds), shard: shard.id,
             adapter: head.reference, reference: isPolicy && plan.loss.klCoefficient > 0 ? frozen(track) : nil,

@@ -44,12 +44,11 @@ extension CoordinatorCore {
         _ step: StepState, question: Int, _ group: GroupAdvantages, _ weights: [Double], track: Int
     ) -> [PathUse] {
         let current = tracks[track].head?.reference.version ?? 0
-        let updatesMax = tracks[track].plan.steps.reduce(1) { max($0, $1.learningRates.count) }
         return group.samples.enumerated().map { place, sample in
             guard case .done(let path, _) = step.slots[question][place].status else { return .missing }
             if sample.isMasked { return .masked }
             let isAdmitted = admitsSample(
-                sampled: path.trajectory.version, current: current, lagMax: plan.settings.maxLag * updatesMax)
+                sampled: path.trajectory.version, current: current, lagMax: stalenessMax(track))
             if !isAdmitted { return .stale }
             // Without a divergence term a path of advantage 0 has a gradient of exactly 0.
             let matters = sample.advantage != 0 || plan.loss.klCoefficient > 0

@@ -85,9 +85,7 @@ extension CoordinatorCore {
             tree: PromptTree(prefixIds: question.plan.prefixIds, suffixIds: [], paths: []), targets: [])
         // A prompt without such a path is not computed.
         var suffixes: [Int: Int] = [:]
-        // What was sampled by the start's own weights already has the start's log-probs.
-        let isFresh = step.adapter == head
-        let mayReuse = plan.loss.updatesPerStep > 1 && isFresh && !isStripped
+        let mayReuse = plan.loss.updatesPerStep > 1 && !isStripped
         for (place, sample) in group.samples.enumerated() {
             guard uses[place] == .trained, case .done(let path, _) = question.slots[place].status else { continue }
             let prompt = isStripped ? 0 : sample.sample.guideline
@@ -98,10 +96,12 @@ extension CoordinatorCore {
             }
             result.tree.paths.append(
                 TreePath(suffix: suffixes[prompt] ?? 0, completionIds: path.trajectory.completionIds))
+            // What was sampled by the start's own weights already has the start's log-probs.
+            let hasStart = mayReuse && isFresh(path.trajectory, head)
             result.targets.append(
                 PathTarget(
                     weight: weights[place], advantage: sample.advantage, rollLogprobs: path.trajectory.logprobs,
-                    proxLogprobs: mayReuse ? path.trajectory.logprobs : [], counts: true))
+                    proxLogprobs: hasStart ? path.trajectory.logprobs : [], counts: true))
         }
         return result
     }
@@ -128,6 +128,7 @@ extension CoordinatorCore {
             .init("lambda", .double(result.lambda)), .init("tokens", .int(tokens)),
             .init("sample_s", .double(Double(now.since(step.openedAt)) / 1_000)),
         ]
+        fields += stalenessFields(step, track: track)
         if discarded > 0 { fields.append(.init("discarded_questions", .int(discarded))) }
         for (index, name) in (step.questions.first?.promptNames ?? []).enumerated() {
             guard let mean = meanReward(of: index, in: result) else { continue }

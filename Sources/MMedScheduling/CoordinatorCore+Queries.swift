@@ -31,6 +31,7 @@ extension CoordinatorCore {
 
     /// True while a worker may still deliver this shard under this lease: bytes of any other delivery must not be kept.
     public func awaits(_ id: ShardID, under lease: LeaseID, from name: Name) -> Bool {
+        if isChecking(id, under: lease, from: name) { return true }
         guard state.stage < plan.stages.count, leases[lease]?.worker == name, let place = place(of: id),
             case .leased(lease) = tracks[place.track].steps[0].shards[place.shard].status
         else { return false }

@@ -11,12 +11,14 @@ extension CoordinatorCore {
         var late = 0
         var adopted = 0
         var refused = 0
+        var stale = 0
         var firstRefusal = ""
         /// Another answer for a slot under the lease that already gave one.
         var contradiction: SlotID?
     }
 
     mutating func take(_ paths: [JudgedTrajectory], of lease: LeaseID, from name: Name) {
+        if isCheck(lease, of: name) { return takeChecks(paths, of: lease, from: name) }
         workers[name]?.lastHeard = now
         var intake = Intake()
         for path in paths { take(path, of: lease, from: name, into: &intake) }
@@ -29,6 +31,9 @@ extension CoordinatorCore {
                     .init("worker", .text(name.text)), .init("paths", .int(intake.adopted)),
                     .init("why", .text("they were finished while the coordinator was away")),
                 ])
+        }
+        if intake.stale > 0 {
+            logStale("run", [.init("worker", .text(name.text)), .init("paths", .int(intake.stale))])
         }
         if intake.late > 0 {
             log(.warn, "run", "late-paths", [.init("worker", .text(name.text)), .init("paths", .int(intake.late))])
@@ -69,11 +74,15 @@ extension CoordinatorCore {
                 drop(id, at: place, of: lease, from: name, reason: "it contradicts the path that was taken")
             }
         case .leased(let holder) where holder == lease && leases[lease]?.worker == name:
-            if let refusal = refusal(of: path.trajectory, at: place) {
+            if let refusal = refusal(of: path.trajectory, at: place, under: lease) {
                 if intake.refused == 0 { intake.firstRefusal = "slot \(id): \(refusal)" }
                 intake.refused += 1
                 drop(id, at: place, of: lease, from: name, reason: refusal)
                 fail(place, reason: refusal)
+            } else if isStale(path.trajectory, track: place.track) {
+                intake.stale += 1
+                drop(id, at: place, of: lease, from: name, reason: DroppedPath.stale)
+                askAgain(place)
             } else {
                 accept(path, at: place, under: lease, sentUnder: lease, from: name)
             }
@@ -100,6 +109,7 @@ extension CoordinatorCore {
                         prompt: question.promptNames[Int(path.trajectory.slot.guideline)],
                         specialty: tracks[place.track].plan.specialty))))
         set(.done(path, under: sentUnder), at: place)
+        sign(place, by: name)
         workers[name]?.prove()
         let lastDeadline = now + longestHold
         leases[lease]?.lastDeadline = lastDeadline
@@ -109,7 +119,8 @@ extension CoordinatorCore {
     /// A path that was finished while the coordinator was away: its lease died with an earlier coordinator, nobody holds
     /// its slot now, and it is what would be asked for.
     private func canAdopt(_ path: Trajectory, of lease: LeaseID, from name: Name, at place: SlotPlace) -> Bool {
-        isOfEarlierEpoch(lease) && workers[name]?.hello.role == .rollout && refusal(of: path, at: place) == nil
+        isOfEarlierEpoch(lease) && workers[name]?.hello.role == .rollout
+            && refusal(of: path, at: place) == nil && !isStale(path, track: place.track)
     }
 
     /// The first epoch is 1: a fence below it was never granted by anybody.
@@ -146,13 +157,10 @@ extension CoordinatorCore {
         if isDone { close(lease) }
     }
 
-    /// Why a path is not what was asked for; nil when it is.
-    func refusal(of path: Trajectory, at place: SlotPlace) -> String? {
+    /// Why a path is not what was asked for, under a lease that is held or without one; nil when it is.
+    func refusal(of path: Trajectory, at place: SlotPlace, under lease: LeaseID? = nil) -> String? {
         let step = tracks[place.track].steps[place.step]
-        if path.adapterDigest != step.adapter?.digest || path.version != (step.adapter?.version ?? -1) {
-            return "it was sampled by version \(path.version) (\(path.adapterDigest?.short ?? "base"))"
-                + ", the lease asked for \(step.adapter?.version ?? -1) (\(step.adapter?.digest.short ?? "base"))"
-        }
+        if let wrong = wrongVersion(path, at: place, under: lease) { return wrong }
         if path.completionIds.isEmpty || path.completionIds.count > stage.sampling.maxTokens {
             return "it has \(path.completionIds.count) tokens, expected 1 to \(stage.sampling.maxTokens)"
         }
@@ -177,7 +185,8 @@ extension CoordinatorCore {
     mutating func closeSampled(_ track: Int) {
         guard !isDraining else { return }
         for step in tracks[track].steps.indices {
-            guard case .sampling = tracks[track].steps[step].phase, tracks[track].steps[step].pendingSlots == 0,
+            guard mayClose(step), case .sampling = tracks[track].steps[step].phase,
+                tracks[track].steps[step].pendingSlots == 0, !awaitsChecks(track: track, step: step, .rollout),
                 !drawSpares(track: track, step: step)
             else { continue }
             tracks[track].steps[step].phase = .sampled

@@ -73,11 +73,13 @@ extension CoordinatorCore {
             let place = SlotPlace(track: track, step: step, question: question, slot: slot)
             let id = self.slot(at: place).id
             if let recorded = openWork.paths.removeValue(forKey: id) {
+                if isVoid(recorded, at: place) { continue }
                 if let refusal = refusal(of: recorded.path.trajectory, at: place) {
                     contradict("slot \(id): \(refusal)")
                     return
                 }
                 set(.done(recorded.path, under: recorded.sentUnder), at: place)
+                sign(place, by: recorded.worker)
             } else if let reason = openWork.givenUp.removeValue(forKey: id) {
                 set(.failed(reason), at: place)
             }

@@ -76,17 +76,23 @@ extension CoordinatorCore {
             openSteps(track)
             if stage.kind == .evaluate {
                 let isWhole = tracks[track].progress.committedSteps + tracks[track].steps.count
-                guard isWhole == tracks[track].plan.steps.count, tracks[track].pendingSlots == 0 else { return }
+                guard isWhole == tracks[track].plan.steps.count, tracks[track].pendingSlots == 0,
+                    !evaluationAwaitsChecks(track)
+                else { return }
                 completeEvaluation(track)
                 return
             }
+            takeBackStale(track)
             closeSampled(track)
             switch tracks[track].steps.first?.phase {
             case .sampled where !isDraining: prepareLearning(track)
             case .between(let next):
                 // Stops when an update has begun, goes on when the step is complete.
                 if !beginUpdate(next, track: track) { return }
-            case .sampled, .sampling, .learning, .committing, nil: return
+            case .learning:
+                orderUpdate(track)
+                return
+            case .sampled, .sampling, .committing, nil: return
             }
         }
     }
@@ -101,6 +107,7 @@ extension CoordinatorCore {
             guard next < tracks[track].plan.steps.count, isReady else { return }
             let open = StepState(step: next, adapter: samplingAdapter(of: tracks[track], step: next), openedAt: now)
             tracks[track].steps.append(open)
+            recallStale(track)
             moved()
             guard stage.kind != .supervise else { continue }
             for (index, question) in tracks[track].plan.steps[next].questions.enumerated() {
@@ -117,6 +124,7 @@ extension CoordinatorCore {
         case .merged: return state.merged
         case .specialty:
             guard stage.kind == .reinforce else { return track.head?.reference }
+            if isFreeRunning { return nil }
             // The same version after a resume as without one, whatever has been committed meanwhile.
             let behind = track.progress.committedSteps - max(0, step - plan.settings.maxLag)
             return track.progress.recent.dropLast(behind).last ?? track.progress.recent.first
@@ -129,10 +137,13 @@ extension CoordinatorCore {
         tracks[track].progress.committedSteps += 1
         if let index = tracks[track].adapterIndex, let head = tracks[track].head {
             state.heads[index] = head
-            tracks[track].progress.recent.append(head.reference)
-            let kept = stage.kind == .reinforce ? plan.settings.maxLag + 1 : 1
-            tracks[track].progress.recent = tracks[track].progress.recent.suffix(kept)
+            if !isFreeRunning {
+                tracks[track].progress.recent.append(head.reference)
+                let kept = stage.kind == .reinforce ? plan.settings.maxLag + 1 : 1
+                tracks[track].progress.recent = tracks[track].progress.recent.suffix(kept)
+            }
         }
+        rememberVersion(track)
         state.tracks[track] = tracks[track].progress
         checkpointIsDue = true
         moved()

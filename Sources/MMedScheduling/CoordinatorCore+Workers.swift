@@ -11,7 +11,11 @@ extension CoordinatorCore {
     /// Milliseconds for which beats alone can hold a lease: progress is only claimed, a result is seen.
     var longestHold: UInt64 { plan.settings.leaseMilliseconds * plan.settings.leaseRenewals }
 
-    mutating func join(_ hello: Hello) {
+    mutating func join(_ hello: Hello, _ identity: Identity?) {
+        if let reason = quarantineReason(of: hello.name, identity) {
+            actions.append(.dismiss(hello.name, reason: reason))
+            return
+        }
         if var known = workers[hello.name], known.hello == hello {
             // The same process on a new connection: it keeps its leases, names them in its beats, and says its credits
             // again.
@@ -26,7 +30,7 @@ extension CoordinatorCore {
             return
         }
         if workers[hello.name] != nil { leave(hello.name, reason: "replaced by a new process of the same name") }
-        workers[hello.name] = WorkerState(hello: hello, lastHeard: now)
+        workers[hello.name] = WorkerState(hello: hello, lastHeard: now, identity: identity)
         workerNames.insert(hello.name, at: workerNames.firstIndex { hello.name < $0 } ?? workerNames.count)
         moved()
         var fields: [LogEntry.Field] = [
@@ -111,10 +115,12 @@ extension CoordinatorCore {
         let silence = plan.settings.beatMilliseconds * plan.settings.silentBeats
         for name in workerNames {
             guard let worker = workers[name], now.since(worker.lastHeard) >= silence else { continue }
-            dismiss(name, reason: "no sign of life for \(silence / 1_000) s")
+            leave(name, reason: "no sign of life for \(silence / 1_000) s")
+            actions.append(.lose(name))
         }
-        for lease in leases.keys.sorted() {
-            guard let held = leases[lease], held.deadline <= now else { continue }
+        // Every event comes by here: only what is due is put in order.
+        for lease in leases.filter({ $0.value.deadline <= now }).keys.sorted() {
+            guard let held = leases[lease] else { continue }
             log(
                 .warn, "run", "lease-expired",
                 [
@@ -147,6 +153,7 @@ extension CoordinatorCore {
         case .shard(let id):
             guard let place = place(of: id) else { return "gradient shard \(id.shard)" }
             return "gradient shard \(id.shard) of \(scope(place.track))"
+        case .checks(let subjects): return subjects.count == 1 ? "1 check" : "\(subjects.count) checks"
         }
     }
 
@@ -167,6 +174,7 @@ extension CoordinatorCore {
                 if countsAsFailure { fail(place, reason: reason) } else { set(.open, at: place) }
             }
         case .shard(let id): reopen(id, leasedBy: lease, countsAsFailure: countsAsFailure, reason: reason)
+        case .checks(let subjects): giveUp(subjects, of: lease, countsAsFailure: countsAsFailure)
         }
     }
 

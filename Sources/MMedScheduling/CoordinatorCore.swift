@@ -38,6 +38,8 @@ public struct CoordinatorCore: Sendable {
     var canaries: [CanaryLedger] = []
     /// What the journal knows beyond the checkpoint.
     var openWork: OpenWork
+    /// Work that is computed a second time, and who was caught by it.
+    var spot = SpotState()
 
     /// A run that begins, or goes on from a checkpoint's state (with its epoch already raised and durable) and from what
     /// the journal knows of steps that were not committed; records of committed steps are left out.
@@ -45,6 +47,7 @@ public struct CoordinatorCore: Sendable {
         self.plan = plan
         self.state = state
         openWork = OpenWork(journal, after: state)
+        spot.quarantined = openWork.quarantined
         // 24 bits of epoch above 40 bits of grants: fences of an older coordinator are always smaller.
         nextFence = state.epoch << LeaseID.grantBits
     }
@@ -84,6 +87,7 @@ public struct CoordinatorCore: Sendable {
         }
         actions.append(.record(.session(epoch: state.epoch)))
         let isFresh = state.epoch == 1
+        if !isFresh { spot.settlesAt = now + plan.settings.beatMilliseconds * plan.settings.silentBeats }
         var fields: [LogEntry.Field] = [
             .init("run", .text(plan.run.text)), .init("stages", .int(plan.stages.count)),
             .init("adapters", .int(plan.adapters.count)), .init("epoch", .int(Int(clamping: state.epoch))),
@@ -94,13 +98,13 @@ public struct CoordinatorCore: Sendable {
 
     private mutating func handle(_ event: Event) {
         switch event {
-        case .joined(let hello): join(hello)
+        case .joined(let hello, let identity): join(hello, identity)
         case .left(let name, let reason): leave(name, reason: reason)
         case .ready(let name, let credits): addCredits(name, credits)
         case .beat(let name, let beat): hear(name, beat)
         case .trajectories(let name, let lease, let paths): take(paths, of: lease, from: name)
-        case .gradient(let name, let lease, let shard, let statistics):
-            takeGradient(shard, statistics, of: lease, from: name)
+        case .gradient(let name, let lease, let shard, let statistics, let digest):
+            takeGradient(shard, statistics, digest, of: lease, from: name)
         case .leaseFailed(let name, let lease, let reason): giveBack(lease, from: name, reason: reason)
         case .replica(let name, let reference): checkReplica(name, reference)
         case .canary(let name, let report): take(report, from: name)

@@ -18,8 +18,9 @@ public struct JudgedTrajectory: Hashable, Sendable {
 
 /// What happens to the coordinator.
 public enum Event: Sendable {
-    /// A worker passed the handshake (or came back with the same process instance).
-    case joined(Hello)
+    /// A worker passed the handshake (or came back with the same process instance); who it is by its key, where there are
+    /// keys.
+    case joined(Hello, by: Identity? = nil)
     /// A worker's connection is gone, or it said goodbye.
     case left(Name, reason: String)
     /// A worker can hold so many more leases.
@@ -28,8 +29,8 @@ public enum Event: Sendable {
     case beat(Name, Beat)
     /// Finished paths of a lease.
     case trajectories(Name, LeaseID, [JudgedTrajectory])
-    /// A whole gradient has arrived, its digest checked, and is held for the sum.
-    case gradient(Name, LeaseID, ShardID, ShardStatistics)
+    /// A whole gradient has arrived, its digest checked, and is held for the sum, unless its lease is a check.
+    case gradient(Name, LeaseID, ShardID, ShardStatistics, digest: Digest? = nil)
     /// A worker gives a lease back.
     case leaseFailed(Name, LeaseID, reason: String)
     /// A replica reached a version.
@@ -214,8 +215,10 @@ public enum Action: Sendable {
     case merge(MergeOrder)
     /// Forget a gradient that is not needed any more.
     case forgetGradient(ShardID)
-    /// A worker is given up: close its session.
+    /// A worker is given up: close its session and tell it to leave.
     case dismiss(Name, reason: String)
+    /// A worker is silent: close its session. When its link heals it is asked who it is, and may come back.
+    case lose(Name)
     /// A line of the progress log.
     case log(LogEntry)
     /// A record of metrics.jsonl.

@@ -33,11 +33,11 @@ public struct RecordedPath: Hashable, Sendable {
     }
 }
 
-/// A path that was not taken, or a slot that was given up.
+/// A path that was not taken or cannot stand, or a slot that was given up.
 public struct DroppedPath: Hashable, Sendable {
     /// Which.
     public var slot: SlotID
-    /// Who sent it; nil for a slot that was given up.
+    /// Who sent it; nil for a slot that was given up, and for a path that grew too old: its own record tells.
     public var worker: Name?
     /// The lease it came under; nil for a slot that was given up.
     public var lease: LeaseID?
@@ -47,16 +47,29 @@ public struct DroppedPath: Hashable, Sendable {
     public var reason: String
     /// True when the slot has failed too often: its place in the group stays empty, after a restart too.
     public var isGivenUp: Bool
+    /// True when the slot had a recorded path by this worker that cannot stand: the slot is open again, and so are the groups
+    /// of its step.
+    public var isVoided: Bool
+
+    /// Why a path is dropped whose policy is too old.
+    public static let stale = "stale"
 
     /// A drop.
-    public init(slot: SlotID, worker: Name?, lease: LeaseID?, question: String, reason: String, isGivenUp: Bool) {
+    public init(
+        slot: SlotID, worker: Name?, lease: LeaseID?, question: String, reason: String, isGivenUp: Bool,
+        isVoided: Bool = false
+    ) {
         self.slot = slot
         self.worker = worker
         self.lease = lease
         self.question = question
         self.reason = reason
         self.isGivenUp = isGivenUp
+        self.isVoided = isVoided
     }
+
+    /// True when the path's policy was too old.
+    var isStale: Bool { reason == DroppedPath.stale && !isGivenUp }
 }
 
 /// What became of a path when the groups of its step closed.
@@ -124,6 +137,11 @@ public struct StepPlace: Hashable, Sendable {
         self.track = track
         self.step = step
     }
+
+    /// The step of a slot.
+    init(of slot: SlotID) {
+        self.init(stage: Int(slot.stage), track: Int(slot.track), step: Int(slot.step))
+    }
 }
 
 /// An update whose result is on the disk: the birth of an adapter version.
@@ -182,4 +200,6 @@ public enum JournalRecord: Hashable, Sendable {
     case update(RecordedUpdate)
     /// The experts were merged.
     case merge(RecordedMerge)
+    /// A worker was caught: it stays out for the rest of the run. Drops of its paths follow.
+    case quarantine(QuarantinedWorker)
 }

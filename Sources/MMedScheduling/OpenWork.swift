@@ -12,12 +12,22 @@ struct OpenWork: Sendable {
     var groups: [StepPlace: ClosedGroups] = [:]
     /// What updates made.
     var updates: [UpdatePlace: AdapterReference] = [:]
+    /// The same by version, and kept: paths may be younger than the update that is done again.
+    var made: [VersionPlace: AdapterReference] = [:]
+    /// Paths of a step that were too old.
+    var stale: [StepPlace: Int] = [:]
     /// What merges made.
     var merges: [Int: AdapterReference] = [:]
+    /// Who was caught, in the whole run.
+    var quarantined: [QuarantinedWorker] = []
 
     struct UpdatePlace: Hashable {
         let place: StepPlace
         let update: Int
+    }
+
+    struct VersionPlace: Hashable {
+        let stage: Int, track: Int, version: Int
     }
 
     /// The records that a state has not made part of itself; a journal may name others too.
@@ -32,16 +42,36 @@ struct OpenWork: Sendable {
         for record in records {
             switch record {
             case .path(let path): if isOpen(path.path.trajectory.slot) { paths[path.path.trajectory.slot] = path }
+            case .drop(let drop) where drop.isVoided || drop.isStale: takeBack(drop)
             case .drop(let drop): if drop.isGivenUp, isOpen(drop.slot) { givenUp[drop.slot] = drop.reason }
             case .groups(let closed): if isOpen(closed.place) { groups[closed.place] = closed }
             case .update(let update):
                 if isOpen(update.place) {
                     updates[UpdatePlace(place: update.place, update: update.update)] = update.result.head.reference
+                    note(update)
                 }
             case .merge(let merge): if merge.stage >= state.stage { merges[merge.stage] = merge.result }
+            case .quarantine(let worker): quarantined.append(worker)
             case .session: break
             }
         }
+    }
+
+    /// A path that cannot stand leaves its slot open.
+    private mutating func takeBack(_ drop: DroppedPath) {
+        if drop.isVoided { void(drop.slot) }
+        if drop.isStale { stale[StepPlace(of: drop.slot), default: 0] += 1 }
+    }
+
+    /// A path that cannot stand takes the groups of its step with it.
+    mutating func void(_ slot: SlotID) {
+        paths[slot] = nil
+        groups[StepPlace(of: slot)] = nil
+    }
+
+    private mutating func note(_ update: RecordedUpdate) {
+        let result = update.result.head.reference
+        made[VersionPlace(stage: update.place.stage, track: update.place.track, version: result.version)] = result
     }
 
     /// Nothing is open.

@@ -119,6 +119,14 @@ public struct StagePlan: Hashable, Sendable {
     }
 }
 
+/// Who chooses the version that a path of reinforcement is sampled from.
+public enum SamplingMode: String, Hashable, Sendable, CaseIterable {
+    /// The configuration: step s samples from the version after max(0, s - maxLag) steps.
+    case fixedLag
+    /// Timing: a lease asks for the newest version there is.
+    case freeRunning
+}
+
 /// The settings of the core, all bounded by the configuration's check.
 public struct SchedulingSettings: Hashable, Sendable {
     /// Slots of a rollout lease at most.
@@ -144,10 +152,19 @@ public struct SchedulingSettings: Hashable, Sendable {
     public var microbatchTokens = 1_024
     /// Steps by which sampling may run ahead of learning; 0 is exactly on policy.
     public var maxLag = 0
+    /// Who chooses the versions that are sampled from.
+    public var mode = SamplingMode.fixedLag
+    /// Versions that a path may be behind its adapter when its group closes, in free-running mode; nil is as many as
+    /// `maxLag` steps make, so that nothing sampled ahead is ever too old.
+    public var maxStaleness: Int?
     /// Times that tied questions of a step are replaced by spares.
     public var resampleRounds = 0
     /// Valid paths that a question needs to be learned from; at least 2 whatever is set.
     public var minimumValidSamples = 2
+    /// Fraction of paths and gradient shards that another worker computes again, in 0...1; 0 checks nothing.
+    public var spotCheck = 0.0
+    /// Key of the draw of what is checked. Whoever knows it knows what will be: it is not told to workers.
+    public var spotSalt: UInt64 = 0
 
     /// The defaults.
     public init() {}

@@ -27,6 +27,8 @@ struct SlotState {
     var status = SlotStatus.open
     var failures = 0
     var drops = 0
+    /// Who brought its path.
+    var worker: Name?
 }
 
 /// A shard's life.
@@ -51,6 +53,8 @@ struct ShardState {
     let microbatches: [[LearningTree]]
     var status = ShardStatus.open
     var failures = 0
+    /// Who brought its gradient.
+    var worker: Name?
 }
 
 enum StepPhase {
@@ -66,7 +70,7 @@ enum StepPhase {
 
 struct StepState {
     let step: Int
-    /// The version that samples it; nil for the base model.
+    /// The version that samples it; nil for the base model, and where timing chooses versions.
     let adapter: AdapterReference?
     let openedAt: Tick
     /// The step's questions; spares are appended as they are drawn.
@@ -83,6 +87,8 @@ struct StepState {
     /// Questions replaced by a spare: sampled and logged, but not learned from.
     var replaced: [Bool] = []
     var resampleRounds = 0
+    /// Paths that were too old, whose slots were asked again.
+    var stalePaths = 0
     var phase = StepPhase.sampling
     /// The head when learning began: the policy at the start of the step.
     var learningBase: AdapterReference?
@@ -125,6 +131,23 @@ struct StepState {
         while firstOpen < openPerQuestion.count, openPerQuestion[firstOpen] == 0 { firstOpen += 1 }
     }
 
+    /// Remembers who brought a slot's path.
+    mutating func sign(question: Int, slot: Int, by name: Name) { slots[question][slot].worker = name }
+
+    /// Forgets the questions from this one on, and every replacement.
+    mutating func keep(_ count: Int) {
+        for question in slots.indices.dropFirst(count) {
+            openSlots -= openPerQuestion[question]
+            pendingSlots -= slots[question].count { !$0.status.isFinal }
+        }
+        questions.removeLast(questions.count - count)
+        slots.removeLast(slots.count - count)
+        openPerQuestion.removeLast(openPerQuestion.count - count)
+        replaced = Array(repeating: false, count: count)
+        firstOpen = min(firstOpen, count)
+        resampleRounds = 0
+    }
+
     /// Counts a path of a slot that was not taken and says how many there were.
     mutating func countDrop(question: Int, slot: Int) -> Int {
         slots[question][slot].drops += 1
@@ -146,6 +169,7 @@ struct TrackState {
     /// The newest adapter, also within a step; the checkpoint's head follows when the step is complete.
     var head: AdapterHead?
     var progress: TrackProgress
+    var free: FreeRunningTrack
     /// Open steps, oldest first and without gaps.
     var steps: [StepState] = []
     /// Sums over the steps, kept so that an event never walks over all slots.
@@ -158,6 +182,7 @@ struct TrackState {
         self.adapterIndex = adapterIndex
         self.head = head
         self.progress = progress
+        free = FreeRunningTrack(plan)
     }
 
     var isDone: Bool { progress.committedSteps >= plan.steps.count }
@@ -169,6 +194,8 @@ struct TrackState {
     mutating func append(_ question: QuestionPlan, slots: [SlotState], step: Int) {
         count(step: step) { $0.append(question, slots: slots) }
     }
+
+    mutating func keep(_ questions: Int, step: Int) { count(step: step) { $0.keep(questions) } }
 
     private mutating func count(step: Int, _ change: (inout StepState) -> Void) {
         openSlots -= steps[step].openSlots
@@ -198,6 +225,10 @@ struct WorkerState {
     var hasAsked = false
     /// It has brought a result that was taken.
     var isProven = false
+    /// Who it is by its key; nil without keys.
+    var identity: Identity?
+    /// What it scores the canary of the base model with.
+    var mark: Double?
 
     /// A result of it was taken.
     mutating func prove() {
@@ -216,6 +247,8 @@ struct WorkerState {
 enum LeaseWork {
     case slots([SlotID])
     case shard(ShardID)
+    /// What others have returned already, to be computed once more.
+    case checks([CheckSubject])
 }
 
 struct LeaseState {
@@ -225,6 +258,8 @@ struct LeaseState {
     let grantedAt: Tick
     /// However much progress is claimed, no beat renews it beyond this; a result does.
     var lastDeadline: Tick
+    /// By track, where timing chooses versions: the one that was asked for.
+    var asked: [Int: AdapterReference] = [:]
 
     mutating func renew(until time: Tick) { deadline = min(time, lastDeadline) }
 }

@@ -70,7 +70,8 @@ public struct TrackProgress: Hashable, Sendable {
     /// a track without an adapter.
     public var start: AdapterReference?
     /// The adapter after each of the last `maxLag` committed steps and before them, oldest first: what later steps are
-    /// sampled with. The last is the newest.
+    /// sampled with. The last is the newest. In free-running mode every version, also within steps, as far back as a path
+    /// may be.
     public var recent: [AdapterReference]
 
     /// A track's place.

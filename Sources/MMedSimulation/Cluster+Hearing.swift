@@ -6,30 +6,53 @@ import MMedScheduling
 // What a coordinator hears and says, and what must be true of it then.
 extension Cluster {
     /// A decoded message reaches the desk.
-    func hear(_ message: WorkerMessage, by id: UInt64, from seat: Int, _ peer: PeerID) {
-        guard let place = processes.firstIndex(where: { $0.id == id }) else { return }
+    func hear(_ message: WorkerMessage, by id: UInt64, from seat: Int, _ peer: PeerID, isRepeated: Bool = false) {
+        guard let place = place(of: id) else { return }
         trace("\(seats[seat].name) -> [\(id)] \(Words.short(message))")
         let name = seats[seat].name
-        let core = processes[place].desk.core
-        let before = Before(message, core, name, ledger)
-        if case .ready(let credits) = message { ledger.isReady(name, credits, process: id) }
-        if case .leaseFailed(let lease, _) = message, !seats[seat].isLiar, core.isLive(lease, of: name) {
+        let before = Before(message, processes[place].desk.core, name, ledger)
+        if case .ready(let credits) = message, !isRepeated { ledger.isReady(name, credits, process: id) }
+        if case .leaseFailed(let lease, _) = message, !seats[seat].isLiar,
+            processes[place].desk.core.isLive(lease, of: name)
+        {
             ledger.failed(lease)
         }
-        processes[place].heardAt[name] = now - processes[place].slept
+        ledger.heard(message, from: name)
+        oversleep(id)
+        guard let place = self.place(of: id) else { return }
+        if isSignOfLife(message, of: name, peer, place) {
+            let awake = now - processes[place].slept
+            let silence = awake - (processes[place].heardAt[name] ?? awake)
+            if silence >= shortestSilence { processes[place].silences[name] = silence }
+            processes[place].heardAt[name] = awake
+        }
         let tick = processes[place].tick(now)
-        let effects = processes[place].desk.take(.message(peer, message), at: tick)
+        let (taken, sender) = twisted(message, from: seat, peer, by: id)
+        let question = asks(message, peer, by: id)
+        let effects = question + twisted(processes[place].desk.take(.message(sender, taken), at: tick), by: id)
         judge(effects, after: before, name, seat)
+        owe(message, to: name, peer, by: id)
         perform(effects, by: id)
+    }
+
+    /// What a connection says before it says its name is no sign of a worker, nor is what nobody asked for: copies of it
+    /// may come long after the worker has stopped.
+    private func isSignOfLife(_ message: WorkerMessage, of name: Name, _ peer: PeerID, _ place: Int) -> Bool {
+        if case .hello = message { return true }
+        guard processes[place].desk.name(of: peer) == name else { return false }
+        switch message {
+        case .gradientChunk(let chunk):
+            return processes[place].desk.core.awaits(chunk.shard, under: chunk.lease, from: name)
+        case .leaseFailed(let lease, _): return processes[place].desk.core.isLive(lease, of: name)
+        case .blobRequest: return false
+        default: return true
+        }
     }
 
     /// What was true before a message was taken in.
     struct Before {
         let message: WorkerMessage
-        /// Slots of the message that somebody holds, and under what.
-        var held: [SlotID: LeaseID] = [:]
         var isContradiction = false
-        var isForeignReplica = false
 
         init(_ message: WorkerMessage, _ core: CoordinatorCore, _ name: Name, _ ledger: Ledger) {
             self.message = message
@@ -37,7 +60,7 @@ extension Cluster {
             // What cannot be read is no evidence.
             for path in paths where path.completionIds.allSatisfy({ $0 < SimulatedPorts.vocabulary }) {
                 if let known = ledger.paths[path.slot], known.sentUnder == lease, core.rewardTask(of: path.slot) != nil,
-                    !ledger.isSame(known.path.trajectory, path), core.hello(of: name) != nil
+                    !ledger.isSame(known.path.trajectory, path, ignoringVersion: true), core.hello(of: name) != nil
                 {
                     isContradiction = true
                 }
@@ -49,7 +72,7 @@ extension Cluster {
         let end = effects.contains { if case .send(.end, _) = $0 { true } else { false } }
         if before.isContradiction {
             ledger.expect(
-                end || isQueueing(effects), "evidence is acted on", "\(name) gave two paths for a slot and stays")
+                end, "evidence is acted on", "\(name) gave two paths for a slot and stays")
         }
         guard !seats[seat].isLiar else { return }
         for case .log(let entry) in effects
@@ -59,17 +82,35 @@ extension Cluster {
         }
     }
 
-    /// What follows may wait behind a record.
-    private func isQueueing(_ effects: [DeskEffect]) -> Bool {
-        processes.contains { $0.inFlight != nil }
-            || effects.contains { if case .append = $0 { true } else { false } }
+    /// Work that leaves for a worker is nobody else's any more.
+    private func expectOneHolder(_ message: CoordinatorMessage, _ place: Int) {
+        guard processes[place].id == ledger.newest else { return }
+        var former: [LeaseID] = []
+        switch message {
+        case .rollout(let lease):
+            former = lease.questions.flatMap(\.slots).compactMap { ledger.grants[$0] }.filter { $0 != lease.lease }
+        case .gradient(let lease):
+            if let known = ledger.shards[lease.shard]?.lease.lease, known != lease.lease { former = [known] }
+        default: return
+        }
+        for lease in former {
+            // A liar may hold the rest of a lease of which a path was refused.
+            guard let holder = ledger.holders[lease], !seats.contains(where: { $0.name == holder && $0.isLiar }) else {
+                continue
+            }
+            ledger.expect(
+                !processes[place].desk.core.isLive(lease, of: holder), "one holder",
+                "what \(holder) holds under \(lease.fence) is leased again")
+        }
     }
 
     /// A message leaves.
     func observe(_ message: CoordinatorMessage, to peer: PeerID, by id: UInt64) {
-        guard let place = processes.firstIndex(where: { $0.id == id }) else { return }
+        guard let place = place(of: id) else { return }
         let seat = seats.firstIndex { $0.connection == peer && $0.process == id }
         let name = seat.map { seats[$0].name }
+        pay(message, to: peer, place)
+        expectOneHolder(message, place)
         switch message {
         case .rollout(let lease): if let name { ledger.granted(lease, to: name, process: id) }
         case .gradient(let lease): if let name { ledger.granted(lease, to: name, process: id) }
@@ -106,14 +147,7 @@ extension Cluster {
                 total == blob.count && offset + bytes.count <= blob.count
                     && Array(blob[offset..<(offset + bytes.count)]) == bytes, "true blobs",
                 "bytes of blob \(digest.short) are not those at \(offset)")
-        case .end(let reason):
-            guard let name, reason.hasPrefix("no sign of life") else { return }
-            let silence = now - processes[place].slept - (processes[place].heardAt[name] ?? 0)
-            let limit = plan.settings.beatMilliseconds * plan.settings.silentBeats * 1_000
-            ledger.expect(
-                silence + 2_200_000 >= limit, "pauses are nobody's fault",
-                "\(name) was heard \(silence / 1_000) ms ago: \(reason)")
-        case .refused, .blobMissing, .drain: break
+        case .end, .refused, .blobMissing, .drain: break
         }
     }
 }

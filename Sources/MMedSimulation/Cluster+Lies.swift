@@ -35,8 +35,13 @@ extension Cluster {
         switch chance.below(9) {
         case 0:
             does(.lieDigest)
-            path.adapterDigest = path.adapterDigest.map { _ in Hashing.digest(of: [3]) }
-            path.version += chance.below(2)
+            path.version += 1
+            if var work = ledger.work[path.slot], work.adapter != nil {
+                // What another version truly makes of the same prompt.
+                work.adapter?.digest = Hashing.digest(of: [3])
+                work.adapter?.version += chance.below(2)
+                path = SimulatedEngine.path(path.slot, work, seed: plan.seed)
+            }
             sayBare(.trajectories(lease, [path]), seat)
         case 1:
             does(.lieLength)
@@ -190,11 +195,8 @@ extension Cluster {
             does(.lieModel)
             hello.name = name
             hello.modelDigest = Hashing.digest(of: [9])
-            let answer = hello
-            drive(process.id) { desk, tick in
-                let effects = desk.take(.message(peer, .hello(answer)), at: tick)
-                return effects
-            }
+            let (answer, _) = twisted(.hello(hello), from: seat, peer, by: process.id)
+            drive(process.id) { $0.take(.message(peer, answer), at: $1) }
             ledger.expect(
                 processes.last?.desk.core.hello(of: name) == nil, "handshake", "\(name) has another model and is in")
         }

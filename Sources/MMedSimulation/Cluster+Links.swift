@@ -111,7 +111,7 @@ extension Cluster {
         // What was under way on a connection that broke is lost.
         guard seats[seat].connection == peer else { return }
         let id = seats[seat].process
-        guard let place = processes.firstIndex(where: { $0.id == id }) else { return }
+        guard let place = place(of: id) else { return }
         if let late = whenAwake(id) { return queue.put(.toCoordinator(seat: seat, peer, parcel), due: late) }
         switch parcel {
         case .bare(let message): hear(message, by: id, from: seat, peer)
@@ -121,6 +121,9 @@ extension Cluster {
                 let sequence = try MessageCodec.sequence(of: frame)
                 if isOrdered {
                     if let last = processes[place].heard[peer], sequence <= last {
+                        if mutant == .hearsRepetitions {
+                            return hear(message, by: id, from: seat, peer, isRepeated: true)
+                        }
                         return drive(id) { $0.take(.malformed(peer, reason: "a repetition"), at: $1) }
                     }
                     processes[place].heard[peer] = sequence
@@ -140,7 +143,7 @@ extension Cluster {
         guard let seat = seats.firstIndex(where: { $0.connection == peer && $0.process == id }) else {
             return put(.unreachable(process: id, peer), in: 300)
         }
-        guard let place = processes.firstIndex(where: { $0.id == id }) else { return }
+        guard let place = place(of: id) else { return }
         do {
             let sequence = processes[place].sent[peer] ?? 0
             var frame = try MessageCodec.encode(message, sequence: sequence)
@@ -228,7 +231,7 @@ extension Cluster {
     func connect(_ seat: Int) {
         guard seats[seat].worker != nil, seats[seat].connection == nil else { return }
         let blocked = max(seats[seat].upBlockedUntil, seats[seat].downBlockedUntil)
-        guard blocked <= now, processes.contains(where: { $0.id == primary }) else {
+        guard blocked <= now, place(of: primary) != nil else {
             return put(.connect(seat: seat), in: UInt64(chance.within(100_000...1_000_000)))
         }
         connections += 1
@@ -250,7 +253,7 @@ extension Cluster {
         let hello = Hello(
             role: seats[seat].role, name: seats[seat].name, instance: instances, modelDigest: SimulatedPlan.model,
             threads: 1, adapters: seats[seat].adapters, host: "host", processID: Int32(truncatingIfNeeded: instances))
-        seats[seat].worker = SimulatedWorker(hello: hello, chance: Chance(seed: chance.word()))
+        seats[seat].worker = SimulatedWorker(hello: hello, chance: Chance(seed: chance.word()), mutant: mutant)
         trace("\(seats[seat].name) starts as instance \(instances)")
         settle(seat)
         put(.connect(seat: seat), in: latency())

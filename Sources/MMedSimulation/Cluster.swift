@@ -34,6 +34,9 @@ final class Cluster {
     }
 
     let seed: UInt64
+    /// The bug that is planted; nil is the production code as it is.
+    let mutant: Mutant?
+    let claims = Claims()
     let simulated: SimulatedPlan
     let plan: RunPlan
     let disk: SimulatedDisk
@@ -59,22 +62,25 @@ final class Cluster {
     /// Recent messages that a liar may say again as its own.
     var overheard: [WorkerMessage] = []
     var restarts = 0
+    /// Weights that the last update of each adapter started from.
+    var lastBase: [Name: [UInt8]] = [:]
     /// How often a coordinator started that could not write.
     var failedStarts = 0
 
     init(
         _ simulated: SimulatedPlan, _ plan: RunPlan, seed: UInt64, rates: FaultRates, expected: RunState?,
-        crew: (rollouts: Int, learners: Int, liars: Int), isTraced: Bool = false
+        crew: (rollouts: Int, learners: Int, liars: Int), mutant: Mutant? = nil, linesKept: Int = 0
     ) {
+        self.mutant = mutant
         self.seed = seed
         self.simulated = simulated
         self.plan = plan
         self.rates = rates
         self.expected = expected
         chance = Chance(seed: seed)
-        disk = SimulatedDisk(plan)
+        disk = SimulatedDisk(plan, mutant: mutant)
         ledger = Ledger(plan: plan)
-        if isTraced { transcript = Transcript() }
+        if linesKept > 0 { transcript = Transcript(keeping: linesKept) }
         for index in 0..<crew.rollouts {
             addSeat("rollout-\(index)", .rollout, [], isLiar: index < crew.liars)
         }
@@ -132,8 +138,9 @@ final class Cluster {
             drive(id) { $0.take(.unreachable(peer), at: $1) }
         case .written(let id): written(id, item)
         case .applied(let id, let order, let applied):
-            guard processes.contains(where: { $0.id == id }) else { return }
+            guard place(of: id) != nil else { return }
             if let late = whenAwake(id) { return queue.put(item, due: late) }
+            announceEarly(order, applied, by: id)
             drive(id) { $0.finished(order, applied, at: $1) }
         case .refused(let id, let order):
             if let late = whenAwake(id) { return queue.put(item, due: late) }
@@ -153,23 +160,34 @@ final class Cluster {
 
     /// When a stopped process goes on; nil when it is awake or gone.
     func whenAwake(_ id: UInt64) -> UInt64? {
-        guard let process = processes.first(where: { $0.id == id }), process.pausedUntil > now else { return nil }
-        return process.pausedUntil
+        guard let place = place(of: id), processes[place].pausedUntil > now else { return nil }
+        return processes[place].pausedUntil
+    }
+
+    /// Where a process stands in the list; nil when it is gone. To find it so copies no desk.
+    func place(of id: UInt64) -> Int? {
+        for place in processes.indices where processes[place].id == id { return place }
+        return nil
     }
 
     /// Lets the desk of a process take something in, and performs what it says.
     func drive(_ id: UInt64, _ body: (inout CoordinatorDesk, Tick) -> [DeskEffect]) {
-        guard let place = processes.firstIndex(where: { $0.id == id }) else { return }
+        oversleep(id)
+        guard let place = place(of: id) else { return }
         let tick = processes[place].tick(now)
-        perform(body(&processes[place].desk, tick), by: id)
+        perform(twisted(body(&processes[place].desk, tick), by: id), by: id)
     }
 
     private func beat(_ id: UInt64) {
-        guard let place = processes.firstIndex(where: { $0.id == id }) else { return }
+        guard let place = place(of: id) else { return }
         if let late = whenAwake(id) { return queue.put(.tick(process: id), due: late) }
+        disk.settle()
+        synchronise(id)
         drive(id) { $0.tick(at: $1) }
         put(.tick(process: id), in: 100_000)
         guard place < processes.count, processes[place].id == id else { return }
+        processes[place].beats += 1
+        if processes[place].beats % 10 == 0 { collectDuties(place) }
         let held = processes[place].desk.held
         let shards = plan.settings.gradientShards * plan.adapters.count * (plan.settings.maxLag + 1)
         ledger.expect(
@@ -200,6 +218,9 @@ final class Cluster {
             settle(seat)
         }
         trace("CALM: no more faults")
+        // One that was replaced and has nothing to write would serve its workers for ever; a folder's lock lets no second
+        // coordinator begin while the first lives, so two at a time are a fault like the others.
+        for id in processes.map(\.id) where id != ledger.newest { end(id, "its place is taken") }
     }
 }
 
@@ -207,7 +228,9 @@ final class Cluster {
 struct Transcript {
     private var lines: [String] = []
     private var next = 0
-    private let kept = 400
+    private let kept: Int
+
+    init(keeping kept: Int) { self.kept = kept }
 
     mutating func add(_ now: UInt64, _ text: String) {
         let line = "\(now / 1_000_000).\(String(1_000_000 + now % 1_000_000).dropFirst()) \(text)"

@@ -9,7 +9,23 @@ public enum Fault: Int, CaseIterable, Sendable {
     case coordinatorKill, killBeforeSend, killAfterSend, killBeforeAppend, killAfterAppend, killBeforeSave,
         killAfterSave
     case secondCoordinator, drain, pause, clockOrigin
-    case appendFails, groupLost, groupUnheard, tornCheckpoint, saveFails, diskFull, slowDisk
+    case appendFails, groupLost, groupTorn, groupUnheard, tornCheckpoint, saveFails, diskFull, slowDisk
+}
+
+extension Fault {
+    /// Where it strikes.
+    public enum Place: String, CaseIterable, Sendable { case links, workers, lies, coordinators, disk }
+
+    /// Where it strikes.
+    public var place: Place {
+        switch rawValue {
+        case ...Fault.flap.rawValue: .links
+        case ...Fault.leaseFailure.rawValue: .workers
+        case ...Fault.lieStranger.rawValue: .lies
+        case ...Fault.clockOrigin.rawValue: .coordinators
+        default: .disk
+        }
+    }
 }
 
 /// How often each fault was done.
@@ -47,5 +63,6 @@ struct FaultRates {
     static let none = FaultRates()
     static let heavy = FaultRates(
         delay: 130_000, duplicate: 150_000, reorder: 150_000, repetition: 2_000, flip: 1_000, truncate: 400, cut: 1_000,
-        lie: 300_000, leaseFailure: 10_000, hang: 1_000, kill: 25, append: 200, save: 500, mischiefMilliseconds: 1_200)
+        lie: 300_000, leaseFailure: 10_000, hang: 1_000, kill: 60, append: 1_000, save: 3_000,
+        mischiefMilliseconds: 1_200)
 }

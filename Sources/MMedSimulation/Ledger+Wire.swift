@@ -4,6 +4,25 @@ import MMedScheduling
 
 // What is said on the wire.
 extension Ledger {
+    func key(_ shard: ShardID) -> UpdateKey {
+        UpdateKey(
+            place: StepPlace(stage: Int(shard.stage), track: Int(shard.track), step: Int(shard.step)),
+            update: Int(shard.update))
+    }
+
+    /// A worker says something, whatever becomes of it.
+    func heard(_ message: WorkerMessage, from name: Name) {
+        switch message {
+        case .trajectories(let lease, let paths):
+            for path in paths { senders[Said(lease: lease, slot: path.slot), default: []].insert(name) }
+        case .gradientChunk(let chunk):
+            if holders[chunk.lease] == name && gradientArrival[chunk.lease] == nil {
+                gradientArrival[chunk.lease] = gradientArrival.count
+            }
+        default: break
+        }
+    }
+
     /// A lease leaves for its worker.
     func granted(_ lease: RolloutLease, to name: Name, process: UInt64) {
         granted(lease.lease, to: name, process: process)
@@ -18,6 +37,7 @@ extension Ledger {
                     isKnown(adapter), "committed versions",
                     "lease \(lease.lease.fence) asks for \(adapter.name) v\(adapter.version), which no record names")
             }
+            isDue(question)
             var bare = question
             bare.slots = []
             for slot in question.slots {
@@ -28,6 +48,7 @@ extension Ledger {
                     "slot \(slot) failed \(failures[slot] ?? 0) times and is asked for again")
                 work[slot] = bare
                 grants[slot] = lease.lease
+                timesGranted[slot, default: 0] += 1
             }
         }
         slotsOfLease[lease.lease] = lease.questions.flatMap(\.slots)
@@ -40,6 +61,7 @@ extension Ledger {
             isKnown(lease.adapter), "committed versions",
             "lease \(lease.lease.fence) asks for \(lease.adapter.name) v\(lease.adapter.version), which no record names"
         )
+        if shards[lease.shard] == nil { shardsAsked[key(lease.shard), default: 0] += 1 }
         shards[lease.shard] = (lease, name)
         shardOfLease[lease.lease] = lease.shard
     }
@@ -83,11 +105,18 @@ extension Ledger {
         guard process == newest else { return }
         expect(order.shards == order.shards.sorted(), "order of sums", "shards are summed as \(order.shards)")
         expect(gradients.count == order.shards.count, "order of sums", "\(gradients.count) of \(order.shards.count)")
+        let asked = order.shards.first.map { shardsAsked[key($0)] ?? 0 } ?? 0
+        expect(
+            Set(order.shards).count == order.shards.count && order.shards.count == asked, "each shard once",
+            "\(order.shards.count) shards are summed, \(asked) were asked for")
         for (shard, bytes) in zip(order.shards, gradients) {
             guard let lease = shards[shard]?.lease else {
                 expect(false, "true gradients", "shard \(shard) was never asked for")
                 continue
             }
+            expect(
+                gradientArrival[lease.lease] != nil, "true senders",
+                "shard \(shard) is summed, and the holder of its lease sent no gradient")
             expect(SimulatedEngine.isFinite(bytes), "true gradients", "shard \(shard) is not finite")
             let truth = SimulatedEngine.gradient(lease)
             expect(bytes == truth, "true gradients", "what is summed for shard \(shard) is not its gradient")

@@ -4,24 +4,40 @@ import MMedLocks
 import MMedProtocol
 import MMedScheduling
 
-/// The state folder: journal, checkpoint and blobs. What is in it survives every death.
+/// The state folder: journal, checkpoint and blobs. What is in it survives every death. A group whose write was cut off
+/// leaves its beginning behind the journal, and a torn checkpoint is a file that no manifest names: a start leaves both out.
 final class SimulatedDisk: StorePort {
     /// Why a write was refused.
     enum Refusal: Error { case full, olderEpoch }
 
     private struct Content {
         var checkpoint: RunState
+        /// The checkpoint before.
+        var former: RunState
+        /// A checkpoint that was cut off while it was written.
+        var torn: RunState?
         var records: [JournalRecord] = []
+        /// The beginning of a group that was cut off while it was written.
+        var tail: [JournalRecord] = []
         var blobs: [Digest: [UInt8]] = [:]
         /// Digests put since the last start, newest last: some may not be in a checkpoint yet.
         var recent: [Digest] = []
+        /// The newest digests of each adapter: in the middle of a step they are in no checkpoint.
+        var newest: [Name: [Digest]] = [:]
+
+        var open: Set<Digest> { newest.values.reduce(into: Set(recent)) { $0.formUnion($1) } }
         var isFull = false
+        /// Blobs that are in the disk's cache alone, by the looks that they have been there for.
+        var unsynced: [Digest: Int] = [:]
     }
 
     private let content: Locked<Content>
-    private let recentKept = 32
+    private let mutant: Mutant?
+    private let recentKept = 4
+    private let newestKept = 4
 
-    init(_ plan: RunPlan) {
+    init(_ plan: RunPlan, mutant: Mutant? = nil) {
+        self.mutant = mutant
         var blobs: [Digest: [UInt8]] = [:]
         let heads = plan.adapters.map { adapter in
             let bytes = SimulatedEngine.initialContent(adapter.name)
@@ -31,7 +47,8 @@ final class SimulatedDisk: StorePort {
                 reference: AdapterReference(name: adapter.name, version: 0, digest: digest), momentsDigest: nil,
                 optimizerSteps: 0)
         }
-        content = Locked(Content(checkpoint: RunState(heads: heads), blobs: blobs))
+        let state = RunState(heads: heads)
+        content = Locked(Content(checkpoint: state, former: state, blobs: blobs))
     }
 
     var checkpoint: RunState { content.withLock { $0.checkpoint } }
@@ -43,45 +60,101 @@ final class SimulatedDisk: StorePort {
 
     /// Writes a group whole or not at all. A process of an older epoch writes nothing any more.
     func append(_ records: [JournalRecord], epoch: UInt64) throws(Refusal) {
+        let isFenced = mutant != .letsOldEpochWrite
         let refusal = content.withLock { content -> Refusal? in
             if content.isFull { return .full }
-            if content.checkpoint.epoch != epoch { return .olderEpoch }
+            if content.checkpoint.epoch != epoch && isFenced { return .olderEpoch }
             content.records += records
+            content.tail = []
             return nil
         }
         if let refusal { throw refusal }
     }
 
+    /// The write of a group is cut off after some of its records.
+    func tear(_ records: [JournalRecord], after count: Int, epoch: UInt64) {
+        content.withLock { content in
+            if content.checkpoint.epoch == epoch { content.tail = Array(records.prefix(count)) }
+        }
+    }
+
+    /// The write of a checkpoint is cut off: some of it is new, the rest as it was before.
+    func tear(_ state: RunState) {
+        content.withLock { content in
+            var torn = content.checkpoint
+            (torn.stage, torn.tracks) = (state.stage, state.tracks)
+            content.torn = torn
+        }
+    }
+
     /// Writes a checkpoint; a start, which raises the epoch, may do so over any older one.
     func write(_ state: RunState) throws(Refusal) {
+        let isFenced = mutant != .letsOldEpochWrite
         let refusal = content.withLock { content -> Refusal? in
             if content.isFull { return .full }
-            if content.checkpoint.epoch > state.epoch { return .olderEpoch }
+            if content.checkpoint.epoch > state.epoch && isFenced { return .olderEpoch }
+            content.former = content.checkpoint
             content.checkpoint = state
-            let kept = SimulatedDisk.digests(of: state).union(content.recent)
+            content.torn = nil
+            let kept = SimulatedDisk.digests(of: state).union(content.open)
             content.blobs = content.blobs.filter { kept.contains($0.key) }
             return nil
         }
         if let refusal { throw refusal }
+    }
+
+    /// What a start reads: the checkpoint that the manifest names, and the journal up to its last whole group.
+    func read() -> (state: RunState, records: [JournalRecord]) {
+        content.withLock { content in
+            var (state, records) = (content.checkpoint, content.records)
+            switch mutant {
+            case .acceptsTornTail: records += content.tail
+            case .acceptsTornCheckpoint: state = content.torn ?? state
+            case .readsOldCheckpoint: state = content.former
+            default: break
+            }
+            state.epoch = content.checkpoint.epoch
+            return (state, records)
+        }
     }
 
     /// Takes away what no checkpoint names, as a start does.
     func clean() {
         content.withLock { content in
-            content.recent = []
-            let kept = SimulatedDisk.digests(of: content.checkpoint)
+            (content.recent, content.newest, content.tail) = ([], [:], [])
+            for digest in content.unsynced.keys { content.blobs[digest] = nil }
+            content.unsynced = [:]
+            var kept = SimulatedDisk.digests(of: content.checkpoint)
+            if mutant == .collectsLiveBlobs { kept = Set(content.checkpoint.heads.map(\.reference.digest)) }
             content.blobs = content.blobs.filter { kept.contains($0.key) }
         }
     }
 
-    func put(_ bytes: [UInt8]) -> Digest {
+    /// Holds bytes; `adapter` names whose newest weights or moments they are.
+    func put(_ bytes: [UInt8], of adapter: Name? = nil) -> Digest {
         let digest = Hashing.digest(of: bytes)
         content.withLock { content in
+            if mutant == .namesBlobsTooEarly && content.blobs[digest] == nil { content.unsynced[digest] = 0 }
             content.blobs[digest] = bytes
             content.recent.append(digest)
             if content.recent.count > recentKept { content.recent.removeFirst() }
+            guard let adapter, mutant != .forgetsOpenBase else { return }
+            content.newest[adapter] = ((content.newest[adapter] ?? []) + [digest]).suffix(newestKept)
         }
         return digest
+    }
+
+    /// Time passes, and what has been in the cache for a while comes to the disk by itself.
+    func settle() {
+        guard mutant == .namesBlobsTooEarly else { return }
+        content.withLock { content in
+            content.unsynced = content.unsynced.mapValues { $0 + 1 }.filter { $0.value < 20 }
+        }
+    }
+
+    /// True when a blob would be there after a power cut.
+    func isDurable(_ digest: Digest) -> Bool {
+        content.withLock { $0.blobs[digest] != nil && $0.unsynced[digest] == nil }
     }
 
     /// Every blob that a run needs to go on from a state.

@@ -168,18 +168,37 @@ enum SimulatedEngine {
 struct SimulatedPorts: OptimizerPort, RewardPort {
     /// A judge cannot read tokens beyond the vocabulary.
     static let vocabulary: Int32 = 1_000
+    /// A bug that is planted in the judge or the optimizer.
+    var mutant: Mutant?
 
     func apply(_ order: UpdateOrder, gradients: [[UInt8]]) async throws -> AppliedUpdate {
         throw MMedError(.internalError, "the simulation performs updates by itself")
     }
 
     func gradientBytes(of adapter: Name) -> Int? { SimulatedEngine.gradientBytes }
-    func isFinite(_ gradient: [UInt8]) -> Bool { SimulatedEngine.isFinite(gradient) }
+    func isFinite(_ gradient: [UInt8]) -> Bool {
+        mutant == .takesInfiniteGradient || SimulatedEngine.isFinite(gradient)
+    }
 
     func judge(_ trajectory: Trajectory, task: RewardTask) throws -> RewardParts {
-        if let foreign = trajectory.completionIds.first(where: { $0 >= SimulatedPorts.vocabulary }) {
+        let foreign = trajectory.completionIds.first { $0 >= SimulatedPorts.vocabulary }
+        if let foreign, mutant != .takesUnreadablePath {
             throw MMedError(.badData, at: "slot \(trajectory.slot)", "token \(foreign) is not in the vocabulary")
         }
-        return SimulatedEngine.judge(trajectory, task)
+        let verdict = SimulatedEngine.judge(trajectory, task)
+        switch mutant {
+        case .believesReward: return verdict.paying(trajectory.reward)
+        case .letsNaNRewardThrough: return trajectory.completionIds[0] % 16 == 0 ? verdict.paying(.nan) : verdict
+        default: return verdict
+        }
+    }
+}
+
+extension RewardParts {
+    /// The same verdict with another reward.
+    fileprivate func paying(_ total: Double) -> RewardParts {
+        RewardParts(
+            strictOption: strictOption, lenientOption: lenientOption, isStrictCorrect: isStrictCorrect,
+            isLenientCorrect: isLenientCorrect, total: total)
     }
 }

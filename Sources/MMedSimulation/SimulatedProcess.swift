@@ -4,7 +4,7 @@ import MMedProtocol
 import MMedScheduling
 
 /// A coordinator process: the production desk and what its operating system knows of it.
-struct SimulatedProcess {
+final class SimulatedProcess {
     /// The epoch it serves under names it.
     let id: UInt64
     var desk: CoordinatorDesk
@@ -24,10 +24,27 @@ struct SimulatedProcess {
     var lastLine: UInt64
     /// When a worker was last heard, in the time that this process was awake.
     var heardAt: [Name: UInt64] = [:]
+    /// Microseconds of a silence that was long enough to give a worker up, and ended; the line about it may still wait for
+    /// the disk.
+    var silences: [Name: UInt64] = [:]
     /// Microseconds that it slept.
     var slept: UInt64 = 0
     /// When it was last asked who a connection is: the question comes once in a second.
     var asked: [PeerID: UInt64] = [:]
+    var duties = Duties()
+    var beats = 0
+    // What planted bugs keep.
+    var extra: [JournalRecord] = []
+    var credited = Set<PeerID>()
+    var cached: [JournalRecord] = []
+    var drivenAt: UInt64 = 0
+
+    init(id: UInt64, desk: CoordinatorDesk, origin: UInt64, lastLine: UInt64) {
+        self.id = id
+        self.desk = desk
+        self.origin = origin
+        self.lastLine = lastLine
+    }
 
     func tick(_ now: UInt64) -> Tick { Tick(milliseconds: origin + now / 1_000) }
 }

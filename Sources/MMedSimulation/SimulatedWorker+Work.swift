@@ -80,7 +80,8 @@ extension SimulatedWorker {
         var place = slotsDone
         for question in lease.questions {
             guard place >= question.slots.count else {
-                let path = SimulatedEngine.path(question.slots[place], question, seed: welcome.seed)
+                let seed = mutant == .samplesWithWrongSeed ? welcome.seed + 1 : welcome.seed
+                let path = SimulatedEngine.path(question.slots[place], question, seed: seed)
                 unrecorded[lease.lease, default: [:]][path.slot] = path
                 said.append(.trajectories(lease.lease, [path]))
                 slotsDone += 1
@@ -96,7 +97,11 @@ extension SimulatedWorker {
         guard ensure([lease.adapter, lease.reference, lease.prox], for: lease.lease) else { return }
         phase = .differentiating
         progress += 1
-        let bytes = SimulatedEngine.gradient(lease)
+        var asked = lease
+        if mutant == .differentiatesOldReplica, let oldest = replicas[lease.adapter.name]?.first {
+            asked.adapter = oldest.reference
+        }
+        let bytes = SimulatedEngine.gradient(asked)
         let gradient = Outgoing(lease: lease, bytes: bytes, digest: Hashing.digest(of: bytes))
         unreceived[lease.lease] = gradient
         // On a connection that is not welcomed yet it goes out when it is.
@@ -106,7 +111,8 @@ extension SimulatedWorker {
 
     /// Applies a committed update to the replica, or pulls the state it made.
     private func follow(_ update: UpdateAnnouncement) {
-        let base = replica(update.base)
+        let any = mutant == .updatesAnyReplica ? replicas[update.base.name]?.last : nil
+        let base = replica(update.base) ?? any
         guard base != nil || replica(update.result) != nil else { return done() }
         phase = .updating
         progress += 1

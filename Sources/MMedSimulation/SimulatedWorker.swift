@@ -35,6 +35,8 @@ final class SimulatedWorker {
     }
 
     let hello: Hello
+    /// A bug that is planted in this worker.
+    let mutant: Mutant?
     var standing = Standing.introducing
     var welcome: Welcome?
     var phase = WorkerPhase.idle
@@ -70,8 +72,9 @@ final class SimulatedWorker {
     let leasesHeldMax = 2
     private let chunkBytes = 64
 
-    init(hello: Hello, chance: Chance) {
+    init(hello: Hello, chance: Chance, mutant: Mutant? = nil) {
         self.hello = hello
+        self.mutant = mutant
         self.chance = chance
         said = [.hello(hello)]
         timers = [(1_000_000, .look)]

@@ -42,6 +42,8 @@ public struct SimulationBounds: Sendable {
     public var faults = Int.max
     /// Seconds of the machine's clock.
     public var seconds = Double.infinity
+    /// No bound: lines that are kept of a run that breaks a promise.
+    public var linesKept = 400
 
     /// No bound.
     public init() {}
@@ -69,7 +71,7 @@ public enum Simulation {
                     return shared.next
                 }
                 guard let number else { return }
-                let result = one(seed: seed(first, run: number))
+                let result = one(seed: seed(first, run: number), linesKept: bounds.linesKept)
                 shared.withLock { $0.add(result) }
             }
         }
@@ -91,9 +93,11 @@ public enum Simulation {
     }
 
     /// One run with faults; when it breaks a promise it is played again for its transcript.
-    static func one(seed: UInt64) -> SimulationReport {
+    static func one(
+        seed: UInt64, mutant: Mutant? = nil, rates: FaultRates = .heavy, linesKept: Int = 400
+    ) -> SimulationReport {
         var report = SimulationReport(seed: seed)
-        guard let cluster = cluster(seed: seed, isTraced: false) else {
+        guard let cluster = cluster(seed: seed, mutant: mutant, rates: rates) else {
             report.failure = SimulationFailure(
                 seed: seed, checker: "quiet run", what: "the run without faults did not complete", transcript: [])
             return report
@@ -105,7 +109,7 @@ public enum Simulation {
         report.hours = Double(cluster.now) / 3.6e9
         report.restarts = cluster.restarts
         if let breach = cluster.ledger.breach {
-            let again = Simulation.cluster(seed: seed, isTraced: true)
+            let again = mutant == nil ? Simulation.cluster(seed: seed, rates: rates, linesKept: linesKept) : nil
             again.map(play)
             report.failure = SimulationFailure(
                 seed: seed, checker: breach.checker, what: breach.what, transcript: again?.transcript?.last ?? [])
@@ -120,7 +124,9 @@ public enum Simulation {
         cluster.run(faultMicroseconds: faults, patience: 900_000_000)
     }
 
-    static func cluster(seed: UInt64, isTraced: Bool) -> Cluster? {
+    static func cluster(
+        seed: UInt64, mutant: Mutant? = nil, rates: FaultRates = .heavy, linesKept: Int = 0
+    ) -> Cluster? {
         var chance = Chance(seed: seed &+ 1)
         let simulated = SimulatedPlan(
             variant: chance.below(SimulatedPlan.variants), isExact: chance.below(4) != 0)
@@ -132,8 +138,8 @@ public enum Simulation {
         }
         let liars = chance.below(4)
         return Cluster(
-            simulated, plan, seed: seed, rates: .heavy, expected: expected,
-            crew: (chance.within(12...36), chance.within(2...8), liars), isTraced: isTraced)
+            simulated, plan, seed: seed, rates: rates, expected: expected,
+            crew: (chance.within(12...36), chance.within(2...8), liars), mutant: mutant, linesKept: linesKept)
     }
 }
 

@@ -19,8 +19,11 @@ extension SimulationReport {
             "faults a simulated hour \(grouped(Double(faults.total) / max(hours, 1e-9)))  faults a second "
                 + grouped(Double(faults.total) / max(seconds, 1e-9)) + "  times real time "
                 + grouped(hours * 3_600 / max(seconds, 1e-9)),
-            Fault.allCases.map { "\($0) \(faults[$0])" }.joined(separator: ", "),
         ]
+        for place in Fault.Place.allCases {
+            let kinds = Fault.allCases.filter { $0.place == place }
+            lines.append("\(place): " + kinds.map { "\($0) \(faults[$0])" }.joined(separator: ", "))
+        }
         if let failure {
             lines.append(contentsOf: failure.transcript)
             lines.append("BROKEN: \(failure.checker): \(failure.what)")

@@ -50,12 +50,15 @@ extension Journal {
         MMedError(.badData, at: path, what, mend: "restore the journal from a backup, or begin the run anew")
     }
 
-    /// Records of steps that a state has not made part of itself, in their order.
+    /// Records of steps that a state has not made part of itself, and of workers that were caught at any time, in their
+    /// order.
     public func openRecords(after state: RunState) throws -> [JournalRecord] {
         do {
             return try database.read { db in
                 var rows = try Row.fetchAll(
-                    db, sql: "SELECT * FROM record WHERE stage > ? OR (stage = ? AND track IS NULL)",
+                    db,
+                    sql: "SELECT * FROM record WHERE stage > ? OR (stage = ? AND track IS NULL) "
+                        + "OR kind = 'quarantine'",
                     arguments: [state.stage, state.stage])
                 if state.tracks.isEmpty {
                     rows += try Row.fetchAll(

@@ -23,6 +23,15 @@ struct DropBody: Codable {
     var fence: UInt64?
     var reason: String
     var givenUp: Bool
+    /// Nil is false: the form of most drops.
+    var voided: Bool?
+}
+
+struct QuarantineBody: Codable {
+    var worker: String, party: String
+    /// Z85; nil without keys.
+    var key: String?
+    var role: String, reason: String
 }
 
 struct GroupsBody: Codable {

@@ -15,7 +15,8 @@ extension JournalRow {
             return .drop(
                 DroppedPath(
                     slot: try slot(), worker: body.worker.flatMap { Name($0) }, lease: body.fence.map(LeaseID.init),
-                    question: body.question, reason: body.reason, isGivenUp: body.givenUp))
+                    question: body.question, reason: body.reason, isGivenUp: body.givenUp,
+                    isVoided: body.voided ?? false))
         case "groups":
             let step = try step()
             let members = try decode(GroupsBody.self).members.map { member in
@@ -29,6 +30,7 @@ extension JournalRow {
             return .groups(ClosedGroups(place: step, members: members))
         case "update": return .update(try update())
         case "merge": return .merge(try merge())
+        case "quarantine": return .quarantine(try quarantine())
         case "run", "question": return nil
         default: throw BadRow("kind \(kind)")
         }
@@ -65,8 +67,9 @@ extension JournalRow {
 
     private func path() throws -> RecordedPath {
         let body = try decode(PathBody.self)
-        guard body.tokens >= 0, body.choices >= 0, bulk.count == 8 * body.tokens + 4 * body.choices,
-            let stop = StopReason(rawValue: body.stop)
+        let possible = 0...bulk.count
+        guard possible.contains(body.tokens), possible.contains(body.choices),
+            bulk.count == 8 * body.tokens + 4 * body.choices, let stop = StopReason(rawValue: body.stop)
         else { throw BadRow("its numbers") }
         let trajectory = Trajectory(
             slot: try slot(), version: body.version, adapterDigest: try body.digest.map(digest),
@@ -80,6 +83,17 @@ extension JournalRow {
             path: JudgedTrajectory(trajectory: trajectory, parts: parts), lease: LeaseID(fence: body.fence),
             sentUnder: LeaseID(fence: body.sentUnder), worker: try name(body.worker), question: body.question,
             prompt: body.prompt, specialty: try name(body.specialty))
+    }
+
+    private func quarantine() throws -> QuarantinedWorker {
+        let body = try decode(QuarantineBody.self)
+        guard let role = WorkerRole(rawValue: body.role) else { throw BadRow("the role \(body.role)") }
+        let key = try body.key.map { text in
+            guard let key = PublicKey(text) else { throw BadRow("the key \(text)") }
+            return key
+        }
+        return QuarantinedWorker(
+            worker: try name(body.worker), party: try name(body.party), key: key, role: role, reason: body.reason)
     }
 
     private func update() throws -> RecordedUpdate {

@@ -16,7 +16,7 @@ extension JournalRow {
                 body: try JournalRow.encode(
                     DropBody(
                         question: drop.question, worker: drop.worker?.text, fence: drop.lease?.fence,
-                        reason: drop.reason, givenUp: drop.isGivenUp)))
+                        reason: drop.reason, givenUp: drop.isGivenUp, voided: drop.isVoided ? true : nil)))
         case .groups(let groups):
             let members = groups.members.map { member in
                 GroupsBody.Member(
@@ -28,6 +28,13 @@ extension JournalRow {
                 body: try JournalRow.encode(GroupsBody(members: members)))
         case .update(let update): try self.init(update)
         case .merge(let merge): try self.init(merge)
+        case .quarantine(let worker):
+            self.init(
+                kind: "quarantine", place: [],
+                body: try JournalRow.encode(
+                    QuarantineBody(
+                        worker: worker.worker.text, party: worker.party.text, key: worker.key?.text,
+                        role: worker.role.rawValue, reason: worker.reason)))
         }
     }
 

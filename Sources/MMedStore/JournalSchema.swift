@@ -3,7 +3,7 @@ import GRDB
 /// The journal's table, and the views that users query. docs/LINEAGE.md explains them; the statements are the file format.
 enum JournalSchema {
     /// `PRAGMA user_version` of the file.
-    static let version = 1
+    static let version = 2
 
     static let tables = """
         CREATE TABLE record (
@@ -15,13 +15,33 @@ enum JournalSchema {
           bulk BLOB NOT NULL,
           chain BLOB NOT NULL
         ) STRICT;
-        CREATE UNIQUE INDEX record_path ON record(stage, track, step, question, guideline, sample) WHERE kind = 'path';
-        CREATE UNIQUE INDEX record_groups ON record(stage, track, step) WHERE kind = 'groups';
+        CREATE INDEX record_path ON record(stage, track, step, question, guideline, sample) WHERE kind = 'path';
+        CREATE INDEX record_groups ON record(stage, track, step) WHERE kind = 'groups';
+        CREATE INDEX record_void ON record(stage, track, step, question, guideline, sample)
+          WHERE kind = 'drop' AND json_extract(body, '$.voided') = 1;
         CREATE UNIQUE INDEX record_update ON record(stage, track, step, json_extract(body, '$.update'))
           WHERE kind = 'update';
         CREATE UNIQUE INDEX record_merge ON record(stage) WHERE kind = 'merge';
         CREATE INDEX record_step ON record(stage, track, step);
         CREATE INDEX record_kind ON record(kind);
+        CREATE TRIGGER path_once BEFORE INSERT ON record WHEN new.kind = 'path' AND EXISTS (
+          SELECT 1 FROM record AS former WHERE former.kind = 'path'
+            AND former.stage = new.stage AND former.track = new.track AND former.step = new.step
+            AND former.question = new.question AND former.guideline = new.guideline AND former.sample = new.sample
+            AND former.seq > coalesce((
+              SELECT max(void.seq) FROM record AS void INDEXED BY record_void
+                WHERE void.kind = 'drop' AND json_extract(void.body, '$.voided') = 1
+                AND void.stage = new.stage AND void.track = new.track AND void.step = new.step
+                AND void.question = new.question AND void.guideline = new.guideline AND void.sample = new.sample), 0))
+          BEGIN SELECT RAISE(ABORT, 'the slot has a path already'); END;
+        CREATE TRIGGER groups_once BEFORE INSERT ON record WHEN new.kind = 'groups' AND EXISTS (
+          SELECT 1 FROM record AS former WHERE former.kind = 'groups'
+            AND former.stage = new.stage AND former.track = new.track AND former.step = new.step
+            AND former.seq > coalesce((
+              SELECT max(void.seq) FROM record AS void INDEXED BY record_void
+                WHERE void.kind = 'drop' AND json_extract(void.body, '$.voided') = 1
+                AND void.stage = new.stage AND void.track = new.track AND void.step = new.step), 0))
+          BEGIN SELECT RAISE(ABORT, 'the groups of the step are closed already'); END;
         """
 
     static let views = """
@@ -38,18 +58,33 @@ enum JournalSchema {
           json_extract(body, '$.worker') AS worker, json_extract(body, '$.version') AS sampled_by_version,
           json_extract(body, '$.digest') AS sampled_by_digest, json_extract(body, '$.reward') AS reward,
           json_extract(body, '$.strict') AS correct, json_extract(body, '$.tokens') AS tokens
-          FROM record WHERE kind = 'path';
+          FROM record WHERE kind = 'path' AND NOT EXISTS (
+            SELECT 1 FROM record AS void INDEXED BY record_void
+              WHERE void.kind = 'drop' AND json_extract(void.body, '$.voided') = 1
+              AND void.stage = record.stage AND void.track = record.track AND void.step = record.step
+              AND void.question = record.question AND void.guideline = record.guideline
+              AND void.sample = record.sample AND void.seq > record.seq);
         CREATE VIEW drops AS SELECT
           seq, stage, track, step, question AS question_index, guideline AS guideline_index, sample,
           json_extract(body, '$.question') AS question, json_extract(body, '$.worker') AS worker,
-          json_extract(body, '$.reason') AS reason, json_extract(body, '$.givenUp') AS given_up
+          json_extract(body, '$.reason') AS reason, json_extract(body, '$.givenUp') AS given_up,
+          coalesce(json_extract(body, '$.voided'), 0) AS voided
           FROM record WHERE kind = 'drop';
+        CREATE VIEW quarantines AS SELECT
+          seq, json_extract(body, '$.worker') AS worker, json_extract(body, '$.party') AS party,
+          json_extract(body, '$.key') AS key, json_extract(body, '$.role') AS role,
+          json_extract(body, '$.reason') AS reason
+          FROM record WHERE kind = 'quarantine';
         CREATE VIEW uses AS SELECT
           record.stage, record.track, record.step, json_extract(member.value, '$.question') AS question_index,
           json_extract(member.value, '$.guideline') AS guideline_index,
           json_extract(member.value, '$.sample') AS sample, json_extract(member.value, '$.update') AS update_index,
           json_extract(member.value, '$.advantage') AS advantage, json_extract(member.value, '$.use') AS use
-          FROM record, json_each(record.body, '$.members') AS member WHERE kind = 'groups';
+          FROM record, json_each(record.body, '$.members') AS member WHERE record.kind = 'groups' AND NOT EXISTS (
+            SELECT 1 FROM record AS void INDEXED BY record_void
+              WHERE void.kind = 'drop' AND json_extract(void.body, '$.voided') = 1
+              AND void.stage = record.stage AND void.track = record.track AND void.step = record.step
+              AND void.seq > record.seq);
         CREATE VIEW versions AS SELECT
           seq, json_extract(body, '$.adapter') AS adapter, json_extract(body, '$.version') AS version,
           json_extract(body, '$.digest') AS digest, json_extract(body, '$.base') AS base,

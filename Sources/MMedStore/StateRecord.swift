@@ -104,8 +104,14 @@ struct StateRecord: Codable {
     func value(_ place: String) throws -> RunState {
         var state = RunState(
             heads: try heads.map { head in
-                AdapterHead(
-                    reference: try head.adapter.value(place), momentsDigest: head.moments.flatMap { Digest(hex: $0) },
+                let moments = try head.moments.map { text in
+                    guard let digest = Digest(hex: text) else {
+                        throw MMedError(.badData, at: place, "a moments' digest is malformed", mend: "restore the file")
+                    }
+                    return digest
+                }
+                return AdapterHead(
+                    reference: try head.adapter.value(place), momentsDigest: moments,
                     optimizerSteps: head.optimizerSteps)
             })
         state.stage = stage

@@ -42,10 +42,18 @@ final class CoordinatorSide: SocketOwner {
     private let gatekeeper: Gatekeeper?
     /// The list that all peers were last held against.
     private var edition = 0
+    private var meter = ConnectionMeter()
+    /// Nil where there are no TCP connections: a folder of sockets is its owner's alone.
+    private let port: UInt16?
+    private var looksAt = ContinuousClock.now
     /// Something came that the gatekeeper should have stopped, or it has ended: nothing more is taken or sent.
     private var isBroken = false
 
-    init(mailbox: Mailbox<Letter>, inbound: InboundQueue<InboundFromWorkers>, gatekeeper: Gatekeeper? = nil) {
+    init(
+        mailbox: Mailbox<Letter>, inbound: InboundQueue<InboundFromWorkers>, gatekeeper: Gatekeeper? = nil,
+        port: UInt16? = nil
+    ) {
+        self.port = port
         self.mailbox = mailbox
         self.inbound = inbound
         self.gatekeeper = gatekeeper
@@ -161,9 +169,30 @@ final class CoordinatorSide: SocketOwner {
 
     func hasRoom() -> Bool { inbound.hasRoom() }
 
-    func tend(_ socket: WireSocket) -> Int { -1 }
+    func tend(_ socket: WireSocket) -> Int {
+        guard let port else { return -1 }
+        let now = ContinuousClock.now
+        if now >= looksAt {
+            looksAt = now + .milliseconds(ConnectionMeter.lookMilliseconds)
+            if meter.isDue(resident: ConnectionMeter.residentBytes(), at: now) {
+                for (descriptor, bytes) in meter.look(ConnectionMeter.readings(port: port)) {
+                    closeUnheard(descriptor, bytes)
+                }
+            }
+        }
+        return Int((looksAt - now) / Duration.milliseconds(1)) + 1
+    }
+
+    private func closeUnheard(_ descriptor: Int32, _ bytes: Int) {
+        let known = peers.filter { $0.value.descriptor == descriptor }.max { $0.value.heardAt < $1.value.heardAt }
+        // Who never ended a message has no number; 0 is nobody's.
+        let peer = PeerID(number: known?.key ?? 0, identity: known?.value.identity)
+        inbound.push(.malformed(peer, reason: "\(bytes) bytes came and no end of a message: its connection is closed"))
+        cut(descriptor)
+    }
 
     func hear(_ received: WireSocket.Received) -> Bool {
+        meter.hear(received.descriptor, bytes: received.body.count)
         if isBroken { return true }
         // What was under way when the connection was closed is not even read.
         if let known = numbers[received.routingID], peers[known]?.isClosed == true { return false }

@@ -58,9 +58,11 @@ public final class ZeroMQCoordinatorEndpoint: CoordinatorEndpoint {
         let queue = InboundQueue<InboundFromWorkers>(bell: bell)
         (self.mailbox, self.queue, self.gatekeeper) = (mailbox, queue, keeper)
         inbound = keeper.map { keeper in queue.stream { keeper.mayTake($0) } } ?? queue.stream
+        let port = address.path == nil ? boundAddress.split(separator: ":").last.flatMap { UInt16($0) } : nil
         try startThread(named: "mmed-wire-coord") {
             SocketLoop.run(
-                CoordinatorSide(mailbox: mailbox, inbound: queue, gatekeeper: keeper), socket: socket, bell: bell)
+                CoordinatorSide(mailbox: mailbox, inbound: queue, gatekeeper: keeper, port: port), socket: socket,
+                bell: bell)
         }
     }
 

@@ -77,7 +77,12 @@ extension Worker {
             return
         }
         log.line("\(self.welcome == nil ? "joined" : "rejoined") run \(welcome.run)")
-        if self.welcome == nil { assignments.yield(.canary) }
+        if self.welcome == nil {
+            assignments.yield(.canary)
+        } else if let baseCanary {
+            // A coordinator that was started again has forgotten it.
+            await say(.canary(baseCanary))
+        }
         self.welcome = welcome
         standing = .resending
         for lease in unrecorded.keys.sorted() {

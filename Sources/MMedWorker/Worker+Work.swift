@@ -22,7 +22,9 @@ extension Worker {
         guard let ids = welcome?.canaryIds, ids.count > 2 else { return }
         do {
             let logprob = try await engine.canary(ids, adapter: adapter)
-            await say(.canary(CanaryReport(adapter: adapter, logprob: logprob)))
+            let report = CanaryReport(adapter: adapter, logprob: logprob)
+            if adapter == nil { baseCanary = report }
+            await say(.canary(report))
         } catch {
             if !isOver { log.line("the canary could not be scored: \(error)") }
         }

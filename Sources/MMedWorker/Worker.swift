@@ -68,6 +68,8 @@ public actor Worker {
     var puller = BlobPuller()
     var unrecorded: [LeaseID: [SlotID: Trajectory]] = [:]
     var unreceived: [LeaseID: OutgoingGradient] = [:]
+    /// What the canary scores with the bare base model.
+    var baseCanary: CanaryReport?
     /// Pieces of blobs and gradients that went over the wire: progress that the engine does not count.
     var transfers: UInt64 = 0
     var isDraining = false

@@ -1,15 +1,17 @@
 import ArgumentParser
+import Foundation
 import MMedAssembly
 
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
-        abstract: "Measure the learner and the sampler in tokens a second.",
+        abstract: "Measure the learner and the sampler in tokens a second, or what the coordinator costs.",
         discussion: """
             Run it on a quiet machine and read the load average beside it: `make bench` prints both.
 
             Example:
               mmed-coord bench --threads 2 --rounds 3
+              mmed-coord bench --cost
             """)
 
     @Option(help: "Model file, folder or pinned name.")
@@ -21,6 +23,18 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Times each row is measured.")
     var rounds = 2
 
+    @Flag(help: "Measure the coordinator instead: messages, acknowledgements, chunks, memory, a thousand workers.")
+    var cost = false
+
+    @Option(help: ArgumentHelp("With --cost, a folder on the disk that is measured.", valueName: "folder"))
+    var diskFolder = "."
+
+    @Option(help: .hidden)
+    var crowd: String?
+
+    @Option(help: .hidden)
+    var connect: String?
+
     func validate() throws {
         try requireThreads(threads)
         guard (1...100).contains(rounds) else { throw ValidationError("--rounds: expected 1 to 100, found \(rounds)") }
@@ -28,6 +42,12 @@ struct BenchCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
+            if let crowd, let connect {
+                return try await CostCrowd.run(keyFile: crowd, address: connect) { line in
+                    FileHandle.standardOutput.write(Data((line + "\n").utf8))
+                }
+            }
+            if cost { return try await CostBench.run(folder: diskFolder) { print($0) } }
             try BenchTool.run(
                 model: model, threads: threads, rounds: rounds, say: { print($0) })
         }

@@ -1,21 +1,50 @@
 import Foundation
 import MMedSimulation
 
-let environment = ProcessInfo.processInfo.environment
-
-func number(_ key: String) -> Double? { environment[key].flatMap(Double.init) }
-
-var bounds = SimulationBounds()
-if let hours = number("HOURS") { bounds.hours = hours }
-if let runs = number("RUNS") { bounds.runs = Int(runs) }
-if let faults = number("FAULTS") { bounds.faults = Int(faults) }
-if let seconds = number("SECONDS") { bounds.seconds = seconds }
-if bounds.hours.isInfinite && bounds.runs == .max && bounds.faults == .max && bounds.seconds.isInfinite {
-    bounds.hours = 1
+/// Says what is wrong with the command line, and ends with 64.
+func refuse(_ what: String, mend: String) -> Never {
+    FileHandle.standardError.write(Data("mmed-simulate: \(what)\nmmed-simulate: mend: \(mend)\n".utf8))
+    exit(64)
 }
-let seed = environment["SEED"].flatMap { UInt64($0) } ?? UInt64(Date().timeIntervalSince1970)
-let threads = number("THREADS").map { Int($0) } ?? ProcessInfo.processInfo.activeProcessorCount
-let began = Date()
-let report = Simulation.run(seed: seed, bounds: bounds, threads: threads)
-print(report.text(seconds: Date().timeIntervalSince(began), threads: threads))
-exit(report.failure == nil ? 0 : 70)
+
+/// At once, since somebody may be watching.
+func say(_ line: String = "") { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
+
+func simulate(_ command: Command) -> Int32 {
+    let began = Date()
+    let report = Simulation.run(seed: command.seed, bounds: command.bounds, threads: command.threads)
+    say(report.text(seconds: Date().timeIntervalSince(began), threads: command.threads))
+    return report.failure == nil ? 0 : 70
+}
+
+func hunt(_ command: Command) -> Int32 {
+    var failures: [String] = []
+    say(MutationResult.head)
+    let seconds = command.bounds.seconds.isFinite ? command.bounds.seconds : 60
+    for mutant in command.mutants {
+        let result = Mutations.hunt(mutant, seed: command.seed, seconds: seconds, threads: command.threads)
+        say(result.row)
+        if command.isVerbose { say("    \(result.what)") }
+        if result.checker == nil {
+            failures.append("\(mutant.rawValue) survived \(result.runs) runs")
+        } else if let failure = result.withoutBug {
+            failures.append("without \(mutant.rawValue) seed \(result.seed) breaks \(failure.checker): \(failure.what)")
+        }
+    }
+    say()
+    for failure in failures { say("BROKEN: \(failure)") }
+    let count = command.mutants.count
+    if failures.isEmpty { say("\(count) of \(count) mutants caught; without them the same seeds keep every promise") }
+    return failures.isEmpty ? 0 : 70
+}
+
+do {
+    let command = try Command(Array(CommandLine.arguments.dropFirst()))
+    switch command.deed {
+    case .help: say(Command.help)
+    case .simulate: exit(simulate(command))
+    case .mutants: exit(hunt(command))
+    }
+} catch {
+    refuse(error.what, mend: "see mmed-simulate --help")
+}

@@ -14,7 +14,7 @@ struct FuzzTarget: Sendable {
 
     /// Every target. A new one is added here, and nowhere else.
     static let all: [FuzzTarget] = [
-        .wire, .gguf, .safetensors, .json, .tokenizer, .adapter, .text, .dataset, .config,
+        .wire, .gguf, .safetensors, .json, .tokenizer, .adapter, .text, .dataset, .config, .journal,
     ]
 
     static func named(_ name: String) -> FuzzTarget? { all.first { $0.name == name } }

@@ -49,6 +49,9 @@ import Testing
         #expect(plan.settings.minimumValidSamples == 3)
         #expect(plan.settings.retries == 5)
         #expect(plan.settings.maxLag == 2)
+        #expect(plan.settings.mode == .fixedLag && plan.settings.maxStaleness == nil)
+        let free = try Material(["gba.mode=freeRunning", "gba.maxLag=2", "gba.maxStaleness=1"]).plan()
+        #expect(free.settings.mode == .freeRunning && free.settings.maxStaleness == 1)
         #expect(plan.settings.gradientShards == 7)
         #expect(plan.settings.microbatchTokens == 300)
         #expect(plan.settings.slotsPerLease == 9)
@@ -62,7 +65,7 @@ import Testing
     }
 
     @Test func everyEpochIsARoundOfTheExamples() throws {
-        let material = try Material(["dsa.contrast=false"])
+        let material = try Material()
         let prompts = try material.prompts
         let dsa = try stage("dsa", of: material.plan())
         #expect(dsa.tracks.map(\.specialty.text) == ["adult-medicine", "pediatrics"])
@@ -72,15 +75,18 @@ import Testing
             let prefixes = try material.data.train.records(of: track.specialty).map {
                 try prompts.prefixIds(question: $0.question, options: $0.options)
             }
+            let turned = try material.data.train.records(of: track.specialty).map {
+                try prompts.prefixIds(question: $0.question, options: $0.options.reversed())
+            }
             for epoch in 0..<2 {
                 let seen = track.steps[(3 * epoch)..<(3 * epoch + 3)].flatMap(\.examples).map(\.tree.prefixIds)
-                #expect(seen.count == 10 && Set(seen) == Set(prefixes), "epoch \(epoch)")
+                #expect(seen.count == 10 && Set(seen) == Set(epoch == 0 ? prefixes : turned), "epoch \(epoch)")
             }
         }
     }
 
     @Test func everyExampleHasAGuidelinePathAndAPlainOne() throws {
-        let material = try Material(["dsa.answerWeight=1", "dsa.contrast=false"])
+        let material = try Material()
         let prompts = try material.prompts
         let guided = try material.config.prompt.guidelines.map { try prompts.suffixIds(guideline: $0.text) }
         let plain = try prompts.suffixIds(guideline: nil)
@@ -90,47 +96,25 @@ import Testing
             #expect(trees.allSatisfy { guided.contains($0.suffixIds[0]) && $0.suffixIds[1] == plain })
             let ends = trees.flatMap(\.paths).map(\.completionIds.last)
             #expect(ends.allSatisfy { $0 == prompts.endOfTurnId })
-            // In the second epoch each example is under the other guideline; the plain path stays the same.
+            // The second epoch shows each example with its options turned, under the other guideline.
+            let turned = try Dictionary(
+                uniqueKeysWithValues: material.data.train.records(of: track.specialty).map { record in
+                    (
+                        try prompts.prefixIds(question: record.question, options: record.options.reversed()),
+                        try prompts.prefixIds(question: record.question, options: record.options)
+                    )
+                })
             let first = Dictionary(uniqueKeysWithValues: trees[..<10].map { ($0.prefixIds, $0) })
             for tree in trees[10...] {
-                let before = try #require(first[tree.prefixIds])
+                let before = try #require(turned[tree.prefixIds].flatMap { first[$0] })
                 #expect(before.suffixIds[0] != tree.suffixIds[0])
-                #expect(before.paths[1] == tree.paths[1])
-            }
-        }
-    }
-
-    @Test func theAnswersLetterStandsOnceMoreAsALeaf() throws {
-        let idsAfterLetter = try Material().prompts.idsAfterLetter
-        let light = try stage("dsa", of: Material(["dsa.answerWeight=1", "dsa.contrast=false"]).plan())
-        let heavy = try stage("dsa", of: Material(["dsa.answerWeight=5", "dsa.contrast=false"]).plan())
-        let pairs = zip(light.tracks.flatMap(\.steps), heavy.tracks.flatMap(\.steps))
-        for (lightStep, heavyStep) in pairs {
-            let tokens = lightStep.examples.flatMap(\.tree.paths).reduce(0) { $0 + $1.completionIds.count }
-            // Every path has one letter, which weighs as much as five other tokens.
-            let unit = 1 / Double(tokens + 4 * 2 * lightStep.examples.count)
-            for (plainTree, tree) in zip(lightStep.examples.map(\.tree), heavyStep.examples) {
-                #expect(
-                    [tree.tree.paths[0].completionIds, tree.tree.paths[2].completionIds]
-                        == plainTree.paths.map(\.completionIds))
-                for place in [1, 3] {
-                    let leaf = tree.tree.paths[place]
-                    let whole = tree.tree.paths[place - 1].completionIds
-                    #expect(leaf.suffix == place && leaf.completionIds.count == 1)
-                    let before = tree.tree.suffixIds[place].dropFirst(tree.tree.suffixIds[place - 1].count)
-                    #expect(before + leaf.completionIds + whole.suffix(idsAfterLetter) == whole)
-                }
-                let weights = tree.targets.map { $0.weight / unit }
-                #expect(zip(weights, [1.0, 4, 1, 4]).allSatisfy { abs($0 - $1) < 1e-9 }, "\(weights)")
+                #expect(before.paths[1] != tree.paths[1], "the answer's letter did not turn")
             }
         }
     }
 
     @Test func supervisedWeightsSumToOneInEachStep() throws {
-        let tracks = try ["1", "8"].flatMap {
-            try stage("dsa", of: Material(["dsa.answerWeight=\($0)"]).plan()).tracks
-        }
-        for track in tracks {
+        for track in try stage("dsa", of: Material().plan()).tracks {
             for (index, step) in track.steps.enumerated() {
                 var sum = 0.0
                 for example in step.examples {

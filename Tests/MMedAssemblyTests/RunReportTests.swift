@@ -157,7 +157,7 @@ import Testing
     }
 
     @Test func theBudgetCountsSharedTokensOnce() throws {
-        let plan = try Material(["dsa.answerWeight=1"]).plan()
+        let plan = try Material().plan()
         let budget = TokenBudget(plan)
         #expect(budget.stages.map(\.name) == plan.stages.map(\.name))
         let gba = try #require(budget.stages.first { $0.name == "gba" })
@@ -168,7 +168,7 @@ import Testing
         let shared = questions.reduce(0) { $0 + $1.prefixIds.count + $1.suffixIds.reduce(0) { $0 + $1.count } }
         #expect(gba.promptTokens == shared && gba.learnedTokens == shared + 144 * 8)
         let dsa = try #require(budget.stages.first { $0.name == "dsa" })
-        // 2 specialties x 2 rounds x 10 examples, each with two answers and the letters of both.
+        // 2 specialties x 2 rounds x 10 examples, each with two answers.
         #expect(dsa.paths == 80 && dsa.drawnTokens == 0 && dsa.learnedTokens > 0)
         #expect(TokenBudget.seconds(dsa) == Double(dsa.learnedTokens) / 200)
         #expect(try #require(budget.stages.first { $0.name == "merge" }).paths == 0)

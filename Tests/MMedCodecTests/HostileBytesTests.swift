@@ -12,7 +12,7 @@ struct HostileBytesTests {
     }
 
     @Test("every truncation")
-    func truncation() throws {
+    func row06_truncation() throws {
         for seed in UInt64(1)...3 {
             var draw = Draw(seed: seed)
             for message in draw.workerMessages() {
@@ -24,7 +24,7 @@ struct HostileBytesTests {
     }
 
     @Test("every single-bit flip")
-    func bitFlips() throws {
+    func row06_bitFlips() throws {
         var draw = Draw(seed: 9)
         for message in draw.workerMessages() where !isTrajectories(message) {
             let frame = try MessageCodec.encode(message)
@@ -97,7 +97,7 @@ struct HostileBytesTests {
     }
 
     @Test("LZ4 bombs and wrong lengths")
-    func bombs() throws {
+    func row16_lz4Bombs() throws {
         // One literal, then matches that repeat it: 4 MiB from 16 kB.
         let run = [UInt8](repeating: 255, count: 16_400)
         let bomb = [0x1F, 0x00, 0x01, 0x00] + run + [0x00, 0x50, 0, 0, 0, 0, 0]
@@ -126,7 +126,7 @@ struct HostileBytesTests {
     }
 
     @Test("protobuf bombs end at the budget")
-    func protobufBombs() {
+    func row17_protobufBombs() {
         // 2 million empty trajectories, unknown fields, empty options: two bytes each on the wire.
         for tag: UInt8 in [0x12, 0x7A, 0x0A] {
             var payload: [UInt8] = []

@@ -176,6 +176,11 @@ func runError(_ yaml: String, _ overrides: [String] = []) -> MMedError? {
         ("advantages: {target: stripped, prox: roll}", "advantages.prox"),
         ("advantages: {kl: k1, beta: 0.1}", "advantages.kl"),
         ("gba: {enabled: false}\neval: {stages: [gba]}", "eval.stages"),
+        ("gba: {mode: freeRunning}", "gba.mode"),
+        ("gba: {maxLag: 2, maxStaleness: 1}", "gba.maxStaleness"),
+        ("gba: {mode: freeRunning, maxLag: 2, maxStaleness: 3}", "gba.maxStaleness"),
+        ("gba: {mode: freeRunning, maxLag: 2, maxStaleness: 0}", "gba.maxStaleness"),
+        ("gba: {mode: freerunning, maxLag: 2}", "gba.mode"),
         ("leases: {seconds: 2}", "leases.seconds"),
     ])
     func keysThatDoNotFitEachOther(lines: String, key: String) {
@@ -183,6 +188,16 @@ func runError(_ yaml: String, _ overrides: [String] = []) -> MMedError? {
         #expect(error?.kind == .badConfig)
         #expect(error?.place.contains(key) == true, "\(error.map(\.description) ?? "it loaded")")
         #expect(error?.place.hasPrefix("run.yaml:") == true)
+    }
+
+    @Test func freeRunningTakesABoundInVersions() throws {
+        let bare = try decodeRun(minimalRun, ["gba.mode=freeRunning", "gba.maxLag=2"])
+        #expect(bare.gba.mode == .freeRunning && bare.gba.maxStaleness == nil)
+        let twoUpdates = ["gba.mode=freeRunning", "gba.maxLag=1", "advantages.updatesPerStep=2", "gba.maxStaleness=2"]
+        #expect(try decodeRun(minimalRun, twoUpdates).gba.maxStaleness == 2)
+        let error = runError(minimalRun + "gba: {maxLag: 1, maxStaleness: 1}\n")
+        #expect(error?.problem.contains("only mode freeRunning takes maxStaleness") == true)
+        #expect(error?.mend.contains("set gba.mode to freeRunning") == true)
     }
 
     @Test func textsThatWouldBreakThePromptAreRefused() {

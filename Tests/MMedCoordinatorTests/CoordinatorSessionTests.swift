@@ -111,9 +111,15 @@ import Testing
         }
         let line = try await Line.joined(bench.router, Tiny.hello(.rollout, "a"))
         _ = try await line.rollout()
-        #expect(try await line.end().contains("no sign of life"))
+        let left = try await bench.telemetry.line("worker-left")
+        #expect("\(left)".contains("no sign of life"))
+        // Only its link was broken: it is asked who it is, and is back.
         line.say(.beat(Beat(phase: .sampling, progress: 1, leases: [])))
         _ = try await line.mail.next("question") { $0 == .introduceYourself ? true : nil }
+        line.say(.hello(Tiny.hello(.rollout, "a")))
+        _ = try await line.mail.next("welcome") { if case .welcome = $0 { true } else { nil } }
+        line.say(.ready(credits: 1))
+        _ = try await line.rollout()
         try await bench.stop()
     }
 

@@ -159,7 +159,7 @@ import Testing
         return (line, updates)
     }
 
-    @Test func anUpdateThatIsNotFiniteIsSkippedAndTheRunGoesOn() async throws {
+    @Test func row12_anUpdateThatIsNotFiniteIsSkippedAndTheRunGoesOn() async throws {
         let bench = Bench(supervision, updateFailure: NonFiniteUpdate("its norm is inf"))
         let (_, updates) = try await learn(bench)
         #expect(try await bench.running.value == .completed)

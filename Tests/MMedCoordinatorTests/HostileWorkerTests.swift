@@ -55,6 +55,36 @@ import Testing
         try await bench.stop()
     }
 
+    @Test func everyRefusalIsCountedWhateverTheLogLeavesOut() {
+        let (plan, store) = (Tiny.plan(evaluation), FakeStore(failsFrom: .max))
+        var desk = CoordinatorDesk(
+            plan: plan, state: Tiny.state(plan, store), modelDigest: Tiny.model,
+            optimizer: FakeOptimizer(store: store, failure: nil), reward: FakeJudge(), store: store)
+        let (known, stranger) = (PeerID(number: 1), PeerID(number: 2))
+        let start = Tick(milliseconds: 5)
+        _ = desk.take(.message(known, .hello(Tiny.hello(.rollout, "a"))), at: start)
+        let fence = LeaseID(fence: 7)
+        let said: [(Int, InboundFromWorkers)] = [
+            (300, .malformed(known, reason: "its checksum is wrong")), (200, .message(stranger, .ready(credits: 1))),
+            (100, .message(known, .leaseFailed(fence, reason: "no"))),
+            (50, .message(known, .beat(Beat(phase: .idle, progress: 0, leases: [fence])))),
+            (1, .message(known, .updateApplied(AdapterReference(name: Name("x")!, version: 1, digest: Tiny.model)))),
+        ]
+        for (count, message) in said { for _ in 0..<count { _ = desk.take(message, at: start) } }
+        let expected: [LogEntry.Field] = [
+            .init("malformed-message", .int(300)), .init("stranger", .int(200)), .init("void-lease", .int(100)),
+            .init("wrong-role", .int(1)),
+        ]
+        func metrics(_ effects: [DeskEffect]) -> [[LogEntry.Field]] {
+            effects.compactMap {
+                if case .metric(let entry) = $0, entry.event == "refusals" { entry.fields } else { nil }
+            }
+        }
+        #expect(metrics(desk.tick(at: start)) == [])
+        #expect(metrics(desk.tick(at: start + 10_000)) == [expected])
+        #expect(metrics(desk.tick(at: start + 30_000)) == [], "nothing was refused since")
+    }
+
     /// 1,024 void leases in a beat of ten kilobytes would be 1,024 answers.
     @Test func beatsAboutVoidLeasesAreAnsweredWithFewWords() async throws {
         let bench = Bench(evaluation) { $0.beatMilliseconds = 60_000 }

@@ -23,7 +23,7 @@ import Testing
         #expect(abs(sum / 10_000 - 0.5) < 0.02)
     }
 
-    @Test func namesFollowThePattern() {
+    @Test func row18_namesFollowThePattern() {
         for good in ["a", "adult-medicine", "brain.senses_2", "0"] { #expect(Name(good) != nil, "\(good)") }
         for bad in ["", ".a", "-a", "A", "a..b", "a/b", "a\u{0}", "é", String(repeating: "a", count: 65)] {
             #expect(Name(bad) == nil, "\(bad)")

@@ -155,7 +155,7 @@ import Testing
         for name in ["x", "y"] { #expect(learners.core.workers[Name(name)!]?.leases.count == 2) }
     }
 
-    @Test func foreignAndStaleResultsChangeNothing() {
+    @Test func row13_foreignAndStaleResultsChangeNothing() {
         var script = Script(evaluation())
         script.join("r", .rollout)
         script.join("thief", .rollout, credits: 0)

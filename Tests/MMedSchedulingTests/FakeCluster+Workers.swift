@@ -13,6 +13,7 @@ extension FakeCluster {
         workers.removeAll { $0.hello.name == name }
         workers.append(FakeWorker(hello: hello))
         feed(.joined(hello))
+        if plan.settings.spotCheck > 0 { feed(FakeCluster.canary(of: name)) }
         feed(.ready(name, credits: 2))
         put(.beat(instance: instances), in: 1_000)
     }
@@ -96,11 +97,14 @@ extension FakeCluster {
             put(.event(.leaseFailed(name, lease.lease, reason: "out of memory")), in: last)
         } else {
             for question in lease.questions {
-                let paths = question.slots.map { FakeEngine.path($0, question, seed: plan.seed) }
+                let paths = question.slots.map { slot in
+                    let path = FakeEngine.path(slot, question, seed: plan.seed)
+                    return cheats[name]?.path(path) ?? path
+                }
                 // Whole questions, or path by path and in any order.
                 let messages = draw.chance(300) ? [paths] : paths.map { [$0] }
                 for message in messages {
-                    let due = delay()
+                    let due = delay() * faults.slowRollouts
                     last = max(last, due)
                     put(.paths(name, lease.lease, message), in: due)
                     if draw.chance(faults.duplicate) { put(.paths(name, lease.lease, message), in: due + delay()) }
@@ -112,13 +116,14 @@ extension FakeCluster {
 
     private mutating func differentiate(_ lease: GradientLease, _ place: Int) {
         let (name, instance) = (workers[place].hello.name, workers[place].hello.instance)
-        let due = delay()
+        let due = delay() * faults.slowLearners
         if draw.chance(faults.failure) {
             put(.event(.leaseFailed(name, lease.lease, reason: "out of memory")), in: due)
         } else {
-            let event = Event.gradient(name, lease.lease, lease.shard, FakeEngine.statistics(lease))
-            // The bytes are held by shard, as they would be once their lease is checked.
-            gradients[lease.shard] = FakeEngine.gradient(lease)
+            let truth = FakeEngine.gradient(lease)
+            let event = Event.gradient(
+                name, lease.lease, lease.shard, FakeEngine.statistics(lease),
+                digest: cheats[name]?.gradient(truth, of: lease.shard) ?? truth)
             put(.event(event), in: due)
             if draw.chance(faults.duplicate) { put(.event(event), in: due + delay()) }
         }

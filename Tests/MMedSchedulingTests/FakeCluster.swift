@@ -24,6 +24,9 @@ struct Faults {
     var refusesOneIn: UInt64 = 0
     /// Milliseconds on the way and at work at most.
     var delayMax = 2_000
+    /// Times by which work takes longer than that.
+    var slowLearners: UInt64 = 1
+    var slowRollouts: UInt64 = 1
 
     static let none = Faults()
     static let heavy = Faults(
@@ -63,6 +66,8 @@ struct FakeCluster {
     var queue: [(due: UInt64, tie: UInt64, item: Item)] = []
     var workers: [FakeWorker] = []
     var gradients: [ShardID: Digest] = [:]
+    /// Workers that lie, by name.
+    var cheats: [Name: Cheat] = [:]
     var instances: UInt64 = 0
     var lastFence: UInt64 = 0
     var outcome: Outcome?
@@ -82,6 +87,10 @@ struct FakeCluster {
     /// Slots that a worker was told are recorded, and that no record tells of.
     var liesToWorkers: [SlotID] = []
     private var recordedSlots = Set<SlotID>()
+    /// Slots whose recorded path is a lie.
+    var liedSlots = Set<SlotID>()
+    /// Lies about what another worker had brought.
+    var liedChecks = 0
     /// The invariants cost more than the event itself.
     var invariantsEvery = 4
 
@@ -135,6 +144,9 @@ struct FakeCluster {
         case .join(let name, let role, let adapters): join(name, role, adapters)
         case .event(let event): feed(event)
         case .paths(let name, let lease, let paths):
+            liedChecks += paths.count {
+                cheats[name]?.lies(about: .path($0.slot)) == true && isChecking($0, lease, name)
+            }
             feed(
                 .trajectories(
                     name, lease,
@@ -153,6 +165,7 @@ struct FakeCluster {
 
     mutating func feed(_ event: Event) {
         events += 1
+        hold(event)
         let actions = core.step(event, at: Tick(milliseconds: now))
         for action in actions where !isKilled { perform(action) }
         if events % invariantsEvery == 0 { problems += Invariants.problems(of: core) }
@@ -186,6 +199,7 @@ struct FakeCluster {
         for place in workers.indices {
             let worker = workers[place]
             put(.event(.joined(worker.hello)), in: 1)
+            if plan.settings.spotCheck > 0 { put(.event(FakeCluster.canary(of: worker.hello.name)), in: 2) }
             put(.event(.ready(worker.hello.name, credits: max(0, worker.asks - worker.held.count))), in: 2)
         }
     }
@@ -205,9 +219,9 @@ struct FakeCluster {
         case .merge(let order):
             put(.completion(epoch: checkpoint.epoch, .merged(FakeEngine.merge(order))), in: delay())
         case .forgetGradient(let shard): gradients[shard] = nil
-        case .dismiss(let name, _):
+        case .dismiss(let name, _), .lose(let name):
             guard let place = workers.firstIndex(where: { $0.hello.name == name }) else { return }
-            respawn(place)
+            if core.quarantineReason(of: name, nil) == nil { respawn(place) } else { workers.remove(at: place) }
         case .log(let entry): entries.append(entry)
         case .metric(let entry): metrics.append(entry)
         case .finish(let result):
@@ -218,9 +232,17 @@ struct FakeCluster {
 
     private mutating func write(_ record: JournalRecord) {
         journal.append(record)
-        if case .path(let path) = record, !recordedSlots.insert(path.path.trajectory.slot).inserted {
-            problems.append("slot \(path.path.trajectory.slot) is recorded twice")
+        switch record {
+        case .path(let path):
+            let slot = path.path.trajectory.slot
+            if !recordedSlots.insert(slot).inserted { problems.append("slot \(slot) is recorded twice") }
+            if cheats[path.worker]?.lies(about: .path(slot)) == true { liedSlots.insert(slot) }
+        case .drop(let drop) where drop.isVoided:
+            recordedSlots.remove(drop.slot)
+            liedSlots.remove(drop.slot)
+        default: break
         }
+        if case .drop(let drop) = record, drop.isVoided { recordedSlots.remove(drop.slot) }
         if journal.count - 1 == killAfterRecord { isKilled = true }
     }
 

@@ -44,7 +44,13 @@ enum Invariants {
             switch state.work {
             case .slots: expect(leasedSlots[lease] ?? 0 > 0, "lease \(lease) holds no slot any more")
             case .shard: expect(leasedShards[lease] == 1, "lease \(lease) holds no shard any more")
+            case .checks: expect(!core.isOver(lease), "lease \(lease) checks nothing any more")
             }
+        }
+        for (subject, check) in core.spot.open {
+            expect(
+                check.lease.map { core.leases[$0] != nil } ?? true, "\(subject) is checked under a lease that is over")
+            expect(!check.statements.isEmpty, "a check of \(subject) that nobody brought")
         }
         for lease in leasedSlots.keys {
             expect(core.leases[lease] != nil, "a slot under lease \(lease), which is over")

@@ -123,6 +123,16 @@ enum Plans {
             ], settings: settings)
     }
 
+    /// The same where timing chooses versions.
+    static func free(
+        lag: Int, updates: Int, staleness: Int?, loss: LossSettings? = nil, resample: Int = 0
+    ) -> RunPlan {
+        var plan = whole(lag: lag, updates: updates, loss: loss, resample: resample)
+        plan.settings.mode = .freeRunning
+        plan.settings.maxStaleness = staleness
+        return plan
+    }
+
     static func only(_ stages: [StagePlan], _ change: (inout SchedulingSettings) -> Void = { _ in }) -> RunPlan {
         var plan = whole(lag: 0, updates: 1)
         plan.stages = stages

@@ -95,7 +95,9 @@ struct Script {
     @discardableResult
     mutating func differentiate(_ name: String, _ lease: GradientLease) -> [Action] {
         tell(
-            .gradient(Name(name)!, lease.lease, lease.shard, FakeEngine.statistics(lease)),
+            .gradient(
+                Name(name)!, lease.lease, lease.shard, FakeEngine.statistics(lease), digest: FakeEngine.gradient(lease)
+            ),
             "\(name) returns \(Script.short(lease.lease))")
     }
 
@@ -135,6 +137,7 @@ struct Script {
         case .session(let epoch): return "session: epoch \(epoch)"
         case .path: return "path"
         case .drop(let drop):
+            if drop.isVoided { return "path void: \(drop.reason)" }
             return drop.isGivenUp ? "slot given up: \(drop.reason)" : "path dropped: \(drop.reason)"
         case .groups(let groups):
             let counts = PathUse.allCases.compactMap { use -> String? in
@@ -145,6 +148,7 @@ struct Script {
         case .update(let update):
             return "update: \(update.base.name) v\(update.base.version) -> v\(update.result.head.reference.version)"
         case .merge(let merge): return "merge of \(merge.order.inputs.count)"
+        case .quarantine(let worker): return "quarantine of \(worker.worker)"
         }
     }
 
@@ -162,6 +166,7 @@ struct Script {
         case .merge(let order): "merge \(order.inputs.count) adapters"
         case .forgetGradient(let shard): "forget shard \(shard.shard)"
         case .dismiss(let name, let reason): "dismiss \(name): \(reason)"
+        case .lose(let name): "lose \(name)"
         case .log(let entry): text(of: entry)
         case .metric(let entry): "metric \(entry.scope) \(entry.event)"
         case .finish(let outcome): "finish \(outcome)"

@@ -64,7 +64,7 @@ import Testing
         #expect(script.core.leases.count == 1)
         script.wait(1)
         #expect(script.core.leases.isEmpty && script.core.workers.isEmpty)
-        #expect(script.last.contains { if case .dismiss = $0 { true } else { false } })
+        #expect(script.last.contains { if case .lose = $0 { true } else { false } })
         #expect(script.core.tracks[0].openSlots == 6)
     }
 

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import MMedSimulation
@@ -9,5 +10,64 @@ import Testing
         let report = Simulation.run(seed: 1, bounds: bounds, threads: 1)
         #expect(report.failure == nil, "\(report.text(seconds: 0, threads: 1))")
         #expect(report.runs == 12 && report.faults.total > 10_000)
+        for place in Fault.Place.allCases {
+            let done = Fault.allCases.filter { $0.place == place && report.faults[$0] > 0 }
+            #expect(done.count >= 3, "\(place): \(done)")
+        }
+    }
+
+    @Test func aSeedPlaysTheSameRunAgain() {
+        let runs = [UInt64(7), 7, 8].map { Simulation.one(seed: $0) }
+        #expect(runs[0].faults == runs[1].faults && runs[0].events == runs[1].events)
+        #expect(runs[0].faults != runs[2].faults)
+    }
+
+    @Test(arguments: [
+        Mutant.acknowledgesBeforeCommit, .recordsTwice, .ignoresFence, .keepsEpoch, .sumsInArrivalOrder,
+    ])
+    func aPlantedBugIsCaught(mutant: Mutant) {
+        let result = Mutations.hunt(mutant, seed: 1, seconds: 60, threads: 1)
+        #expect(result.checker != nil, "\(mutant.rawValue) survived \(result.runs) runs")
+        #expect(result.withoutBug == nil, "seed \(result.seed) without the bug: \(result.withoutBug?.what ?? "")")
+    }
+}
+
+@Suite struct SimulationPageTests {
+    private func page(_ name: String) throws -> String {
+        var top = URL(fileURLWithPath: #filePath)
+        for _ in 0..<3 { top.deleteLastPathComponent() }
+        return try String(contentsOf: top.appendingPathComponent("docs/\(name)"), encoding: .utf8)
+    }
+
+    @Test func theTableOfMutantsIsThatOfTheCode() throws {
+        let rows = try page("SIMULATION.md").split(separator: "\n").compactMap {
+            $0.firstMatch(of: /^\| `([a-z-]+)` \| ([^|]+) \| ([^|]+) \|/)
+        }
+        #expect(rows.map { String($0.1) } == Mutant.allCases.map(\.rawValue))
+        #expect(rows.map { String($0.2) } == Mutant.allCases.map(\.plants))
+        #expect(Mutant.allCases.count >= 30)
+        #expect(!rows.contains { $0.3.contains("**nobody**") })
+    }
+
+    @Test func everyFaultIsOnThePage() throws {
+        let page = try page("SIMULATION.md")
+        #expect(Fault.allCases.filter { !page.contains("`\($0)`") } == [])
+    }
+
+    @Test func everyCheckerOfTheCodeIsOnThePage() throws {
+        var folder = URL(fileURLWithPath: #filePath)
+        for _ in 0..<3 { folder.deleteLastPathComponent() }
+        folder.appendPathComponent("Sources/MMedSimulation")
+        let page = try page("SIMULATION.md")
+        var names = Set<String>()
+        for name in try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() {
+            let code = try String(contentsOf: folder.appendingPathComponent(name), encoding: .utf8)
+            // The name follows a condition, which may hold texts of its own: it is the text with another one after it.
+            for call in code.split(separator: "expect(").dropFirst() {
+                if let match = call.firstMatch(of: /"([a-z' ]+)",\s*"/) { names.insert(String(match.1)) }
+            }
+        }
+        #expect(names.count > 20)
+        #expect(names.filter { !page.contains("| \($0) |") } == [])
     }
 }

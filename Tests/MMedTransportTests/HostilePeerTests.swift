@@ -40,7 +40,7 @@ struct HostilePeerTests {
     }
 
     @Test("a worker of another major is told apart and can be answered; so is a coordinator")
-    func otherMajor() async throws {
+    func row20_otherMajor() async throws {
         let coordinator = try Sample.listening()
         let raw = try RawWorker(connectingTo: coordinator.boundAddress)
         raw.send(try MessageCodec.encode(Sample.hello(major: 2)))
@@ -58,7 +58,7 @@ struct HostilePeerTests {
     }
 
     @Test("a repeated frame is refused; sequence 0 on a known routing id begins a new connection")
-    func repetition() async throws {
+    func row05_repetition() async throws {
         let coordinator = try Sample.listening()
         let raw = try RawWorker(connectingTo: coordinator.boundAddress)
         let frame = try MessageCodec.encode(.ready(credits: 1), sequence: 5)

@@ -5,7 +5,7 @@ import Testing
 @testable import MMedWorker
 
 @Suite(.timeLimit(.minutes(2))) struct CanaryTests {
-    @Test func theBaseModelSingsOnceAndEachLoadedVersionBeforeItsPaths() async throws {
+    @Test func theBaseModelSingsForEachConnectionAndEachLoadedVersionBeforeItsPaths() async throws {
         let bench = Bench()
         _ = try await bench.wire.hello()
         let welcome = CoordinatorMessage.welcome(
@@ -15,7 +15,7 @@ import Testing
         bench.wire.say(Sample.rollout(1, paths: 1, adapter: adapter.reference))
         try await bench.serve(adapter.content)
         _ = try await bench.wire.path()
-        // A new connection of the same process: what it has sung is known.
+        // A new connection of the same process, maybe to a new coordinator: it says what the base model scored.
         bench.wire.say(.introduceYourself)
         _ = try await bench.wire.hello()
         bench.wire.say(welcome)
@@ -28,7 +28,8 @@ import Testing
             }
         }
         #expect(order.prefix(3) == ["canary base -18.0", "canary v4 -22.0", "paths"])
-        #expect(order.filter { $0.hasPrefix("canary") }.count == 2)
+        #expect(
+            order.filter { $0.hasPrefix("canary") } == ["canary base -18.0", "canary v4 -22.0", "canary base -18.0"])
         bench.wire.say(.trajectoriesRecorded(LeaseID(fence: 1), [Sample.slot(0)]))
         try await bench.end()
     }

@@ -2,6 +2,8 @@ import Foundation
 import MMedStore
 import Testing
 
+@testable import MMedAssembly
+
 extension Processes {
     /// Rows of the table of failures in docs/RELIABILITY.md, each test by its number.
     @Suite(.serialized) struct FailureTable {}
@@ -13,7 +15,7 @@ private let setPipeSize: Int32 = 1_031
 private let tracer = "/usr/bin/strace"
 
 /// A small disk in memory, which goes with its last user.
-private final class SmallDisk {
+final class SmallDisk {
     private let path: String
 
     init?(at path: String, size: String) {
@@ -26,18 +28,19 @@ private final class SmallDisk {
     func grow(to size: String) -> Bool { SmallDisk.run("mount", ["-o", "remount,size=\(size)", path]) }
 
     private static func run(_ program: String, _ arguments: [String]) -> Bool {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/" + program)
-        process.arguments = arguments
-        process.standardError = FileHandle.nullDevice
-        do { try process.run() } catch { return false }
-        process.waitUntilExit()
-        return process.terminationStatus == 0
+        let nothing = open("/dev/null", O_RDWR | O_CLOEXEC)
+        defer { close(nothing) }
+        guard
+            let process = try? ChildProcess(
+                "/bin/" + program, arguments, input: nothing, output: nothing, errors: nothing)
+        else { return false }
+        while process.end == nil { usleep(1_000) }
+        return process.end == .exit(0)
     }
 }
 
 /// The journal and all that it names are whole.
-private func expectVerified(
+func expectVerified(
     _ folder: String, in scratch: Scratch, sourceLocation: SourceLocation = #_sourceLocation
 ) async throws {
     let verified = try await coordinator(["verify", folder], in: scratch)
@@ -78,6 +81,31 @@ extension Processes.FailureTable {
         let again = try await run.resume()
         #expect(again.code == 0, "\(again)")
         #expect(unfinished().isEmpty)
+    }
+
+    /// Killed, or stopped until its leases have gone to others and then continued.
+    @Test(arguments: ["worker-path-finished:3", "worker-send-trajectories-before:2", "worker-path-finished:3:stop"])
+    func row02_aRolloutWorkerThatFailsCostsItsLeases(failpoint: String) async throws {
+        let run = try await Watched()
+        try await run.until("event=worker-joined worker=rollout-1")
+        let address = try await boundAddress(of: run.program)
+        let guest = try Program(
+            "mmed-worker",
+            [
+                "--role", "rollout", "--connect", address, "--name", "guest", "--threads", "1", "--model",
+                try await Lab.shared.value.model,
+            ], in: run.scratch, environment: ["MMED_FAILPOINT": failpoint])
+        if failpoint.hasSuffix("stop") {
+            try await eventually("the stop") { guest.isStopped }
+            try await run.until("event=worker-left worker=guest")
+            guest.signal(SIGCONT)
+        } else {
+            #expect(try await guest.end().code == -SIGKILL)
+        }
+        let ended = try await run.program.end()
+        #expect(ended.code == 0, "\(ended)")
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+        try await expectVerified(run.folder, in: run.scratch)
     }
 
     @Test(arguments: [
@@ -129,6 +157,7 @@ extension Processes.FailureTable {
         let lab = try await Lab.shared.value
         var arguments = try lab.arguments(Lab.cluster(), "run", in: scratch)
         arguments[arguments.count - 1] = disk + "/run"
+        arguments += ["--set", "storage.lowWaterMiB=0"]
         let ended = try await coordinator(arguments, in: scratch)
         #expect(ended.code == 75, "\(ended)")
         #expect(ended.errors.contains("room") || ended.errors.contains("space"), "\(ended)")

@@ -1,6 +1,8 @@
 import Foundation
 import Testing
 
+@testable import MMedAssembly
+
 /// How a program ended, and what it said.
 struct Ended: CustomStringConvertible {
     var command: String
@@ -14,7 +16,7 @@ struct Ended: CustomStringConvertible {
 
 /// One process of a test. What it prints goes to files, so that a full pipe never holds it up.
 final class Program {
-    private let process = Process()
+    private let process: ChildProcess
     private let command: String
     private let outputPath: String
     private let errorsPath: String
@@ -30,17 +32,19 @@ final class Program {
         let inputPath = try scratch.write("\(number).in", input)
         command = ([name] + arguments).joined(separator: " ")
         let place = try folder ?? Program.folder()
-        process.executableURL = URL(fileURLWithPath: place + "/" + name)
-        process.arguments = arguments
-        process.currentDirectoryURL = URL(fileURLWithPath: scratch.path)
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        process.standardInput = FileHandle(forReadingAtPath: inputPath)
-        process.standardOutput = try Program.file(outputPath)
-        process.standardError = try Program.file(errorsPath)
-        try process.run()
+        let files = [
+            open(inputPath, O_RDONLY | O_CLOEXEC),
+            open(outputPath, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644),
+            open(errorsPath, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644),
+        ]
+        defer { for file in files { close(file) } }
+        process = try ChildProcess(
+            place + "/" + name, arguments,
+            environment: ProcessInfo.processInfo.environment.merging(environment) { $1 }, folder: scratch.path,
+            input: files[0], output: files[1], errors: files[2])
     }
 
-    deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+    deinit { process.signal(SIGKILL) }
 
     /// Where the build put the programs: beside the file of this process.
     static func folder() throws -> String {
@@ -54,39 +58,35 @@ final class Program {
         return folder
     }
 
-    private static func file(_ path: String) throws -> FileHandle {
-        _ = FileManager.default.createFile(atPath: path, contents: nil)
-        return try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-    }
-
     var output: String { text(of: outputPath) }
     var errors: String { text(of: errorsPath) }
-    var isRunning: Bool { process.isRunning }
-    var processID: Int32 { process.processIdentifier }
+    var isRunning: Bool { process.end == nil }
+    var processID: Int32 { process.id }
     /// The exit code, or minus the signal's number; nil while it runs.
     var code: Int32? {
-        guard !process.isRunning else { return nil }
-        return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
+        switch process.end {
+        case nil: nil
+        case .exit(let code)?: code
+        case .signal(let number)?: -number
+        }
     }
     /// True while a SIGSTOP holds it.
     var isStopped: Bool { text(of: "/proc/\(processID)/stat").contains(") T ") }
 
-    func signal(_ number: Int32) { kill(process.processIdentifier, number) }
+    func signal(_ number: Int32) { process.signal(number) }
 
     /// Waits for the end; a process that does not end in time is killed and the test fails.
     func end(within seconds: Double = 300, sourceLocation: SourceLocation = #_sourceLocation) async throws -> Ended {
         do {
             try await eventually("the end of \(command)", within: seconds, sourceLocation: sourceLocation) {
-                !process.isRunning
+                !isRunning
             }
         } catch {
-            kill(process.processIdentifier, SIGKILL)
+            process.signal(SIGKILL)
             throw Failure("\(error)\nstdout: \(output)\nstderr: \(errors)")
         }
-        let status = process.terminationStatus
-        return Ended(
-            command: command, code: process.terminationReason == .exit ? status : -status, output: output,
-            errors: errors)
+        guard let code else { throw Failure("\(command) has ended without a code") }
+        return Ended(command: command, code: code, output: output, errors: errors)
     }
 }
 

@@ -6,7 +6,7 @@ extension Processes {
 }
 
 /// A coordinator whose own workers are a script: it waits for real ones.
-private func lonely(_ script: String, in scratch: Scratch, _ more: [String] = []) async throws -> Program {
+func lonely(_ script: String, in scratch: Scratch, _ more: [String] = []) async throws -> Program {
     let folder = scratch.path + "/bin"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     try FileManager.default.copyItem(

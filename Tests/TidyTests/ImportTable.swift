@@ -39,7 +39,7 @@ func importTable(ofPage text: String) -> (table: ImportTable, floors: [String: S
 }
 
 private func isForeign(_ name: String) -> Bool {
-    ["CWire", "CLZ4", "COpenBLAS", "CKernels", "CZeroMQ", "Yams", "Crypto", "Logging", "GRDB"].contains(name)
+    ["CWire", "CLZ4", "COpenBLAS", "CKernels", "CZeroMQ", "CSystem", "Yams", "Crypto", "Logging", "GRDB"].contains(name)
 }
 
 /// Imports that the table does not allow, and Foundation or its like in a pure room.

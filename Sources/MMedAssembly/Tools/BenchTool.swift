@@ -83,7 +83,7 @@ public enum BenchTool {
         return (0..<count).map { Int32(random.uniform(UInt64($0)) * Double(loaded.host.tokenizer.vocabularySize)) }
     }
 
-    private static func processorSeconds() -> Double {
+    static func processorSeconds() -> Double {
         var usage = rusage()
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
         let micro = Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6

@@ -10,6 +10,8 @@ public struct PromptBuilder: Sendable {
     public let chat: ChatTemplate
     /// The token that ends an answer.
     public let endOfTurnId: Int32
+    /// How options stand in the question.
+    public let optionStyle: OptionStyle
     private let opening: String
     /// The answer instruction up to the last word boundary that holds before a guideline and before the end of the turn.
     private let instructionHead: String
@@ -18,7 +20,10 @@ public struct PromptBuilder: Sendable {
 
     /// `instruction` asks for the answer form; a nil `system` keeps the model's own default. Throws `badConfig` when a text is
     /// empty or holds a special token, `badData` when the tokenizer lacks the template's tokens.
-    public init(tokenizer: Tokenizer, chat: ChatTemplate, instruction: String, system: String? = nil) throws {
+    public init(
+        tokenizer: Tokenizer, chat: ChatTemplate, instruction: String, system: String? = nil,
+        optionStyle: OptionStyle = .letterFirst
+    ) throws {
         for mark in chat.marks where tokenizer.id(ofAdded: mark) == nil {
             throw MMedError(
                 .badData, "the tokenizer has no token \(mark), which the \(chat.family.rawValue) template needs",
@@ -26,6 +31,7 @@ public struct PromptBuilder: Sendable {
         }
         self.tokenizer = tokenizer
         self.chat = chat
+        self.optionStyle = optionStyle
         endOfTurnId = tokenizer.id(ofAdded: chat.endOfTurn) ?? 0
         let instruction = trimmed(instruction)
         try PromptBuilder.check(instruction, "the answer instruction", tokenizer, .badConfig)
@@ -51,7 +57,7 @@ public struct PromptBuilder: Sendable {
         var text = opening + trimmed(question)
         for (index, option) in options.enumerated() {
             try PromptBuilder.check(option, "option \(PromptBuilder.letter(index))", tokenizer, .badData)
-            text += "\n\(PromptBuilder.letter(index)). \(trimmed(option))"
+            text += "\n" + optionStyle.written(trimmed(option), PromptBuilder.letter(index))
         }
         return text + "\n" + instructionHead
     }
@@ -89,9 +95,6 @@ public struct PromptBuilder: Sendable {
         return tokenizer.encode("<think>\(trace)</think><answer>") + [try tokenizer.letterId(letter)]
             + tokenizer.encode("</answer>") + [endOfTurnId]
     }
-
-    /// Tokens of a supervised answer after its letter.
-    public var idsAfterLetter: Int { tokenizer.encode("</answer>").count + 1 }
 
     /// A, B, C and so on for an option's index, 0 to 25.
     public static func letter(_ index: Int) -> String {

@@ -1,0 +1,74 @@
+import MMedCore
+import MMedLocks
+import MMedProtocol
+import MMedScheduling
+import MMedCoordinator
+
+/// The digest that came with the last gradient, for a store that believes it.
+final class Claims: Sendable {
+    private let last = Locked<Digest?>(nil)
+
+    func note(_ digest: Digest) { last.withLock { $0 = digest } }
+    var digest: Digest? { last.withLock { $0 } }
+}
+
+/// A store that says of all bytes that they have the digest that came with them.
+struct TrustingStore: StorePort {
+    let disk: SimulatedDisk
+    let claims: Claims
+
+    func blob(_ digest: Digest) -> [UInt8]? { disk.blob(digest) }
+    func digest(of bytes: [UInt8]) -> Digest { claims.digest ?? disk.digest(of: bytes) }
+    func save(_ state: RunState) throws { try disk.save(state) }
+}
+
+// What a coordinator with a planted bug begins with.
+extension Mutant {
+    /// A plan whose settings are not what the run's plan says.
+    func twisted(_ plan: RunPlan) -> RunPlan {
+        var plan = plan
+        switch self {
+        case .leasesNeverEnd: plan.settings.leaseMilliseconds = 3_600_000
+        case .keepsSilentWorkers: plan.settings.silentBeats = 1_000_000
+        case .retriesForEver: plan.settings.retries = 100_000
+        case .givesUpAtOnce: plan.settings.retries = 0
+        case .ignoresLag: plan.settings.maxLag += 1
+        default: break
+        }
+        return plan
+    }
+
+    /// The records that a start takes over.
+    func twisted(_ records: [JournalRecord]) -> [JournalRecord] {
+        records.filter { record in
+            switch (self, record) {
+            case (.resumesWithoutPaths, .path), (.resumesWithoutGroups, .groups), (.resumesWithoutDrops, .drop),
+                (.resumesWithoutUpdates, .update), (.resumesWithoutMerge, .merge):
+                false
+            default: true
+            }
+        }
+    }
+
+    /// The order of a sum.
+    func twisted(_ order: UpdateOrder, _ gradients: [[UInt8]], _ ledger: Ledger) -> (UpdateOrder, [[UInt8]]) {
+        var (order, gradients) = (order, gradients)
+        guard let first = order.shards.first, let firstBytes = gradients.first else { return (order, gradients) }
+        switch self {
+        case .sumsInArrivalOrder:
+            func arrival(_ shard: ShardID) -> Int {
+                ledger.shards[shard].flatMap { ledger.gradientArrival[$0.lease.lease] } ?? .max
+            }
+            let places = order.shards.indices.sorted { arrival(order.shards[$0]) < arrival(order.shards[$1]) }
+            (order.shards, gradients) = (places.map { order.shards[$0] }, places.map { gradients[$0] })
+        case .sumsShardTwice:
+            order.shards.append(first)
+            gradients.append(firstBytes)
+        case .leavesShardOut where order.shards.count > 1:
+            order.shards.removeLast()
+            gradients.removeLast()
+        default: break
+        }
+        return (order, gradients)
+    }
+}

@@ -1,0 +1,182 @@
+import MMedCore
+import MMedProtocol
+import Testing
+
+@testable import MMedScheduling
+
+/// What two differing answers prove, and what they do not.
+@Suite struct SpotCheckDisputeTests {
+    /// A run of one step in which all is checked; `first` holds every path, the others have asked for work.
+    private func script(_ others: [String], marks: [String: Double] = [:]) -> (Script, RolloutLease) {
+        var stage = Plans.evaluate("eval-base", .base, steps: 1)
+        stage.tracks = [stage.tracks[0]]
+        var script = Script(Plans.only([stage]) { $0.spotCheck = 1 })
+        script.tell(.tick)
+        join("first", to: &script, mark: marks["first"] ?? -40)
+        for name in others { join(name, to: &script, mark: marks[name] ?? -40) }
+        return (script, script.rollouts[0])
+    }
+
+    private func join(_ name: String, to script: inout Script, mark: Double = -40, identity: Identity? = nil) {
+        let hello = script.join(name, .rollout, credits: 0)
+        if let identity { script.tell(.joined(hello, by: identity)) }
+        script.tell(.canary(Name(name)!, CanaryReport(adapter: nil, logprob: mark)))
+        script.tell(.ready(Name(name)!, credits: 8))
+    }
+
+    private func lie(_ lease: RolloutLease, _ script: Script, by amount: Float = 1) -> [JudgedTrajectory] {
+        var paths = script.paths(of: lease)
+        for index in paths.indices { paths[index].logprobs[0] -= amount }
+        return script.judged(paths)
+    }
+
+    private func isQuarantined(_ name: String, _ script: Script) -> Bool {
+        script.core.quarantineReason(of: Name(name)!, nil) != nil
+    }
+
+    /// The lease that a worker was given last and still holds.
+    private func held(_ name: String, _ script: Script) -> RolloutLease? {
+        guard let lease = script.core.workers[Name(name)!]?.leases.last else { return nil }
+        return script.rollouts.last { $0.lease == lease }
+    }
+
+    @Test func anHonestAnswerSettlesACheck() throws {
+        var (script, lease) = script(["second"])
+        script.sample("first", lease)
+        #expect(script.outcome == nil, "the evaluation waits for its checks")
+        while script.outcome == nil { script.sample("second", try #require(held("second", script))) }
+        #expect(script.outcome == .completed && script.core.spot.passed == 6)
+        #expect(!script.entries.contains { $0.event == "spot-check-differs" })
+    }
+
+    /// Everybody answers what it holds, `turns` times or until `isOver`; `lies` says by how much a worker's log-probs are off
+    /// in a turn. Returns the names of the log's lines.
+    private func take(
+        turns: Int = 64, _ names: [String], _ script: inout Script, lies: (String, Int) -> Float,
+        until isOver: (Script) -> Bool = { $0.outcome != nil }
+    ) -> [String] {
+        var events: [String] = []
+        for turn in 0..<turns where !isOver(script) {
+            for name in names {
+                guard let lease = held(name, script) else { continue }
+                script.tell(.trajectories(Name(name)!, lease.lease, lie(lease, script, by: lies(name, turn))))
+                events += script.entries.map(\.event)
+                script.tell(.ready(Name(name)!, credits: 1))
+                events += script.entries.map(\.event)
+            }
+        }
+        return events
+    }
+
+    @Test func twoWorkersThatDifferAreBothNamedAndWaitForAThird() throws {
+        var (script, lease) = script(["second"])
+        script.tell(.trajectories(Name("first")!, lease.lease, lie(lease, script)))
+        // Both are asked again, and stand by what they said.
+        let events = take(["first", "second"], &script, lies: { name, _ in name == "first" ? 1 : 0 })
+        #expect(events.contains("spot-check-differs"))
+        #expect(events.count { $0 == "spot-check-undecided" } == 6 && script.outcome == nil)
+        #expect(!isQuarantined("first", script) && !isQuarantined("second", script))
+        join("third", to: &script)
+        script.sample("third", try #require(held("third", script)))
+        #expect(isQuarantined("first", script) && !isQuarantined("second", script))
+        #expect(script.core.tracks[0].steps[0].pendingSlots == 6, "all that it brought is asked for again")
+        #expect(script.core.workers[Name("first")!] == nil)
+        script.join("first", .rollout, credits: 0)
+        #expect(script.core.workers[Name("first")!] == nil && script.last.contains { "\($0)".contains("quarantined") })
+        _ = take(["second", "third"], &script, lies: { _, _ in 0 })
+        #expect(script.outcome == .completed)
+    }
+
+    @Test func withoutAThirdTheRunEndsAndCanBeResumed() throws {
+        var (script, lease) = script(["second"])
+        script.tell(.trajectories(Name("first")!, lease.lease, lie(lease, script)))
+        _ = take(["first", "second"], &script, lies: { name, _ in name == "first" ? 1 : 0 })
+        script.wait(130, beating: ["first", "second"])
+        #expect(script.outcome == .noWorkers(.rollout))
+        #expect(script.core.state.evaluations.isEmpty, "nothing that is disputed was committed")
+    }
+
+    @Test func whoAnswersDifferentlyTheSecondTimeGivesItselfAway() throws {
+        var (script, lease) = script(["second"])
+        script.tell(.trajectories(Name("first")!, lease.lease, lie(lease, script)))
+        _ = take(
+            ["first", "second"], &script, lies: { name, turn in name == "first" ? Float(turn + 2) : 0 },
+            until: { isQuarantined("first", $0) })
+        #expect(isQuarantined("first", script) && !isQuarantined("second", script))
+    }
+
+    /// Nobody can judge what an absent worker brought: it is done again.
+    @Test func whatAWorkerThatLeftCannotDefendIsDoneAgain() throws {
+        var (script, lease) = script(["second"])
+        script.tell(.trajectories(Name("first")!, lease.lease, lie(lease, script)))
+        _ = take(turns: 1, ["second"], &script, lies: { _, _ in 0 })
+        script.tell(.left(Name("first")!, reason: "its connection is gone"))
+        _ = take(["second"], &script, lies: { _, _ in 0 })
+        #expect(script.outcome == .completed && !isQuarantined("first", script))
+        let truth = try #require(script.core.state.evaluations.first)
+        #expect(truth.paths.count == 6)
+    }
+
+    @Test func aCheckerThatLiesIsOutvoted() throws {
+        var (script, lease) = script(["second", "third"])
+        script.sample("first", lease)
+        _ = take(["first", "second", "third"], &script, lies: { name, _ in name == "second" ? 1 : 0 })
+        #expect(script.outcome == .completed)
+        #expect(isQuarantined("second", script) && !isQuarantined("first", script))
+        #expect(!isQuarantined("third", script))
+    }
+
+    /// Another kind of processor rounds otherwise, which the canary of the base model shows: it can judge nobody.
+    @Test func anotherKindOfProcessorIsNoJudge() throws {
+        var (script, lease) = script(["second"], marks: ["second": -40.0001])
+        script.sample("first", lease)
+        #expect(script.outcome == .completed && script.core.spot.passed == 0)
+        #expect(script.entries.contains { $0.event == "spot-check-idle" })
+    }
+
+    @Test func processesOfOneKeyDoNotVouchForEachOther() throws {
+        let identity = Identity(
+            key: PublicKey(String(repeating: "a", count: 40))!, role: .rollout, name: Name("gpu")!)
+        var script = Script(Plans.only([Plans.evaluate("eval-base", .base, steps: 1)]) { $0.spotCheck = 1 })
+        script.tell(.tick)
+        let hello = Hello(
+            role: .rollout, name: Name("gpu.1")!, instance: 90, modelDigest: Bytes().digest, threads: 1, adapters: [],
+            host: "host", processID: 1)
+        var other = hello
+        (other.name, other.instance) = (Name("gpu.2")!, 91)
+        for hello in [hello, other] {
+            script.tell(.joined(hello, by: identity))
+            script.tell(.canary(hello.name, CanaryReport(adapter: nil, logprob: -40)))
+        }
+        script.tell(.ready(hello.name, credits: 1))
+        script.tell(.ready(other.name, credits: 8))
+        script.sample("gpu.1", script.rollouts[0])
+        #expect(script.outcome == .completed && script.core.spot.passed == 0)
+    }
+
+    /// A checker that never answers costs time, and no more than that.
+    @Test func aSilentCheckerDoesNotHoldTheStepForEver() throws {
+        var (script, lease) = script(["second"])
+        script.sample("first", lease)
+        #expect(script.outcome == nil)
+        for _ in 0..<100 where script.outcome == nil { script.wait(10, beating: ["first", "second"]) }
+        #expect(script.outcome == .completed)
+    }
+
+    @Test func aQuarantineStandsForItsKeyAndEveryNameOfIt() {
+        let key = PublicKey(String(repeating: "a", count: 40))!
+        let caught = QuarantinedWorker(
+            worker: Name("gpu.1")!, party: Name("gpu")!, key: key, role: .rollout, reason: "it lied")
+        let plan = Plans.only([Plans.evaluate("eval-base", .base, steps: 1)])
+        let core = CoordinatorCore(
+            plan: plan, state: Plans.initialState(plan), journal: [.session(epoch: 1), .quarantine(caught)])
+        func isRefused(_ name: String, _ key: PublicKey?, _ party: String) -> Bool {
+            let identity = key.map { Identity(key: $0, role: .rollout, name: Name(party)!) }
+            return core.quarantineReason(of: Name(name)!, identity) != nil
+        }
+        let other = PublicKey(String(repeating: "b", count: 40))!
+        #expect(isRefused("gpu.1", key, "gpu") && isRefused("gpu.7", key, "gpu") && isRefused("else", key, "else"))
+        #expect(isRefused("gpu.1", nil, "") && isRefused("gpu.2", other, "gpu"))
+        #expect(!isRefused("gpu-2", other, "gpu-2") && !isRefused("other", nil, ""))
+    }
+}

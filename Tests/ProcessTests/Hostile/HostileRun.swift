@@ -1,0 +1,187 @@
+import Foundation
+import MMedAssembly
+import MMedConfig
+import MMedCore
+import MMedLocks
+import MMedProtocol
+import MMedTransport
+import Testing
+
+/// What one run came to, attacked or not.
+struct HostileOutcome {
+    var result: RunResult
+    /// From the first line of progress.log to the last.
+    var seconds: Double
+    /// Of the coordinator, in MiB: when the attack began, and the most until the end.
+    var memoryBefore: Double
+    var memoryMost: Double
+    /// Processor seconds of the coordinator.
+    var processorSeconds: Double
+    var lines: Int
+    /// Paths that were taken, by worker.
+    var takenFrom: [String: Int]
+    /// Refusals by reason, as the coordinator counted them.
+    var refusals: [String: Int]
+    /// Connections refused at the door, as the coordinator counted them when it last said so.
+    var keysRefused: Int
+}
+
+/// A run of the real coordinator with its own honest workers, which adversaries may be let loose on.
+final class HostileRun {
+    let scratch: Scratch
+    private let program: Program
+    private let hasKeys: Bool
+    let tally = HostileTally()
+    private let failures = Locked<[String]>([])
+    private let alive = Locked(0)
+    private var crowd: IdleCrowd?
+    private var folder: String { scratch.path + "/run" }
+
+    init(config: String, hasKeys: Bool) async throws {
+        scratch = try Scratch()
+        self.hasKeys = hasKeys
+        let lab = try await Lab.shared.value
+        let cluster = try scratch.write("cluster.yaml", Lab.cluster())
+        var arguments = [
+            "start", "--config", config, "--cluster", cluster, "--model", lab.model, "--run-dir", scratch.path + "/run",
+        ]
+        if hasKeys {
+            let keys = scratch.path + "/keys"
+            let workers = ["--worker", "visitor", "--role", "rollout", "--worker", "guest", "--role", "learner"]
+            let made = try await coordinator(["keygen", "--output", keys] + workers, in: scratch)
+            try #require(made.code == 0, "\(made)")
+            arguments += ["--keys", keys]
+        }
+        program = try Program("mmed-coord", arguments, in: scratch)
+    }
+
+    private var log: String { text(of: folder + "/progress.log") }
+
+    private func number(_ name: String, in file: String) -> Double {
+        let line = text(of: "/proc/\(program.processID)/" + file).split(separator: "\n").first { $0.hasPrefix(name) }
+        return line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Double($0) } ?? 0
+    }
+
+    /// In MiB; the kernel counts in KiB.
+    private func memory(_ name: String) -> Double { number(name, in: "status") / 1_024 }
+
+    /// User and system time of the coordinator in seconds; the kernel counts hundredths.
+    private var processorSeconds: Double {
+        // Behind the name, which may hold blanks, field 3 of proc_pid_stat(5) comes first.
+        let fields = text(of: "/proc/\(program.processID)/stat").split(separator: ")").last?.split(separator: " ") ?? []
+        guard fields.count > 12 else { return 0 }
+        return ((Double(fields[11]) ?? 0) + (Double(fields[12]) ?? 0)) / 100
+    }
+
+    // MARK: The attack
+
+    /// Lets a crowd loose as soon as both honest workers are there.
+    private func attack(seed: UInt64, idle: Int) async throws {
+        let match = try #require(
+            program.errors.firstMatch(of: /listening at (tcp:\/\/127\.0\.0\.1:(\d+))/), "\(program.errors)")
+        let (address, port) = (String(match.1), try #require(UInt16(match.2)))
+        var model = ModelConfig()
+        model.path = try await Lab.shared.value.model
+        let digest = try ModelHost(cluster: model, override: nil).digest
+        let standings = hasKeys ? try keyed() : try keyless()
+        for (index, standing) in standings.enumerated() {
+            alive.withLock { $0 += 1 }
+            let adversary = Adversary(
+                standing, at: address, modelDigest: digest, seed: seed &+ UInt64(index) &* 1_000_003, tally: tally)
+            adversary.start { [failures, alive] failure in
+                if let failure { failures.withLock { $0.append(failure) } }
+                alive.withLock { $0 -= 1 }
+            }
+        }
+        let crowd = IdleCrowd(idle, at: port, greets: !hasKeys)
+        alive.withLock { $0 += 1 }
+        crowd.start { [alive] in alive.withLock { $0 -= 1 } }
+        self.crowd = crowd
+    }
+
+    private func name(_ text: String) throws -> Name { try #require(Name(text)) }
+
+    private func keyless() throws -> [Adversary.Standing] {
+        [
+            .guest(.rollout, try name("evil-1")), .guest(.learner, try name("evil-2")),
+            .guest(.rollout, try name("evil-3")),
+        ]
+    }
+
+    private func keyed() throws -> [Adversary.Standing] {
+        let rollout = try WorkerKey.read(scratch.path + "/keys/visitor.key")
+        let learner = try WorkerKey.read(scratch.path + "/keys/guest.key")
+        return [
+            .listed(rollout, try name("visitor"), claims: .rollout),
+            .listed(learner, try name("guest"), claims: .learner),
+            .listed(rollout, try name("visitor.2"), claims: .learner), .stranger(coordinator: rollout.coordinator),
+            .keyless,
+        ]
+    }
+
+    // MARK: To the end
+
+    /// Runs to the end, attacked with a seed or left alone. Stops the attack after so many messages, or never.
+    func run(attackedBy seed: UInt64?, messages: Int = .max, idle: Int = 0) async throws -> HostileOutcome {
+        defer { end() }
+        try await eventually("both workers") {
+            if !program.isRunning { throw Failure("it ended: \(program.errors)") }
+            return log.split(separator: "\n").count { $0.contains("event=worker-joined") } >= 2
+        }
+        let before = memory("VmRSS:")
+        if let seed { try await attack(seed: seed, idle: idle) }
+        var (most, processor) = (before, 0.0)
+        try await eventually("the end of the run", within: 3_600) {
+            most = max(most, memory("VmHWM:"))
+            processor = max(processor, processorSeconds)
+            if isEnough(messages, idle) { end() }
+            return !program.isRunning
+        }
+        end()
+        try await eventually("the end of the attack") { alive.withLock { $0 } == 0 }
+        let ended = try await program.end()
+        try #require(ended.code == 0, "\(ended)\n\(log.suffix(4_000))")
+        try #require(failures.withLock { $0 } == [])
+        let lines = try ProgressLine.all(folder)
+        return HostileOutcome(
+            result: try RunResult(folder), seconds: seconds(of: log), memoryBefore: before, memoryMost: most,
+            processorSeconds: processor, lines: lines.count, takenFrom: try await taken(), refusals: refusals(lines),
+            keysRefused: lines.last { $0.event == "key-refused" }?.values["refusals"].flatMap { Int($0) } ?? 0)
+    }
+
+    /// So many were read, the crowd stood whole, and somebody was refused at the door where there is one.
+    private func isEnough(_ messages: Int, _ idle: Int) -> Bool {
+        let counts = tally.now
+        return counts.readTotal >= messages && idled.most >= idle && (!hasKeys || counts.read[.unknownKey] ?? 0 > 0)
+    }
+
+    private func end() {
+        tally.end()
+        crowd?.end()
+    }
+
+    /// Connections that only waited: the most at once, and all.
+    var idled: (most: Int, opened: Int) { crowd?.counts ?? (0, 0) }
+
+    private func taken() async throws -> [String: Int] {
+        let query = "SELECT worker, count(*) FROM trajectories GROUP BY worker"
+        let asked = try await coordinator(["lineage", folder, query], in: scratch)
+        try #require(asked.code == 0, "\(asked)")
+        let rows = asked.output.split(separator: "\n").dropFirst().map { $0.split(separator: "\t") }
+        return rows.reduce(into: [:]) { counts, row in
+            if row.count == 2 { counts[String(row[0])] = Int(row[1]) }
+        }
+    }
+
+    private func refusals(_ lines: [ProgressLine]) -> [String: Int] {
+        let last = lines.last { $0.event == "refusals" }
+        return (last?.values ?? [:]).compactMapValues { Int($0) }
+    }
+
+    private func seconds(of log: String) -> Double {
+        let style = Date.ISO8601FormatStyle(includingFractionalSeconds: true, timeZone: .gmt)
+        let times = log.split(separator: "\n").compactMap { try? style.parse(String($0.prefix { $0 != " " })) }
+        guard let first = times.first, let last = times.last else { return 0 }
+        return last.timeIntervalSince(first)
+    }
+}

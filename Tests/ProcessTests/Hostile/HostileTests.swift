@@ -1,0 +1,130 @@
+import Foundation
+import Testing
+
+/// What `make hostile` asks for.
+private struct HostileOrder {
+    let messages: Int
+    let seed: UInt64
+    let idle: Int
+    /// So many times as long as the runs of other tests.
+    let length: Int
+
+    init?() {
+        let environment = ProcessInfo.processInfo.environment
+        func number<Number: LosslessStringConvertible>(_ name: String) -> Number? {
+            environment["MMED_HOSTILE_" + name].flatMap { Number($0) }
+        }
+        guard let messages: Int = number("COUNT") else { return nil }
+        self.messages = messages
+        seed = number("SEED") ?? UInt64.random(in: 0..<1_000_000_000)
+        idle = number("IDLE") ?? 1_000
+        length = number("LENGTH") ?? 4
+    }
+}
+
+extension Processes {
+    @Suite(.serialized) struct Hostile {}
+}
+
+/// MiB that a coordinator may grow by: what docs/PROTOCOL.md lets queues and connections hold, far below what is sent.
+private let growthMax = 256.0
+
+/// Nothing of what adversaries said is in the run, and neither memory nor log grew with it.
+private func expectUntouched(_ outcome: HostileOutcome, by honest: RunResult, honestLines: Int) {
+    outcome.result.expectSame(as: honest)
+    #expect(Set(outcome.takenFrom.keys) == ["rollout-1"], "paths were taken from \(outcome.takenFrom)")
+    let growth = outcome.memoryMost - outcome.memoryBefore
+    #expect(growth <= growthMax, "the coordinator grew by \(growth) MiB")
+    // The allowance of each kind of line that names a worker, and two lines in ten seconds that say what was left out.
+    let kinds = 24.0
+    let allowed = Double(honestLines) + kinds * (200 + 6 * outcome.seconds)
+    #expect(Double(outcome.lines) <= allowed, "progress.log has \(outcome.lines) lines")
+}
+
+extension Processes.Hostile {
+    /// Failures 12, 13 and 14 of the table in docs/RELIABILITY.md, for as long as a short run takes.
+    @Test(.enabled(if: HostileOrder() == nil, "make hostile does the long form"), arguments: [false, true])
+    func row19_adversariesGetNothingIn(hasKeys: Bool) async throws {
+        let seed: UInt64 = 20
+        let run = try await HostileRun(config: try await Lab.shared.value.config, hasKeys: hasKeys)
+        let outcome = try await run.run(attackedBy: seed, messages: 3_000, idle: 100)
+        let unbroken = try await Lab.unbroken.value
+        let lines = try ProgressLine.all(try await Lab.shared.value.unbrokenFolder).count
+        expectUntouched(outcome, by: unbroken, honestLines: lines)
+        let counts = run.tally.now
+        for kind in HostileKind.allCases where kind != .oversize && (kind != .unknownKey || hasKeys) {
+            #expect(counts.read[kind] ?? 0 > 0, "no \(kind.rawValue) was read: \(counts.text)")
+        }
+        // Paths for real slots come late only when the adversaries got a lease, which a short run may not have left over.
+        for reason in ["malformed-message", "wrong-role", "stranger", "void-lease"] {
+            #expect(outcome.refusals[reason] ?? 0 > 0, "none was refused for \(reason): \(outcome.refusals)")
+        }
+        #expect(hasKeys == (outcome.keysRefused > 0))
+        #expect(run.idled.most == 100)
+    }
+
+    @Test(.enabled(if: HostileOrder() != nil, "make hostile"))
+    func aMillionLiesChangeNothing() async throws {
+        let order = try #require(HostileOrder())
+        raiseOpenFiles()
+        let lab = try await Lab.shared.value
+        let config = lab.path + "/hostile.yaml"
+        try Data(Lab.hostileConfigText(length: order.length).utf8).write(to: URL(fileURLWithPath: config))
+        say("hostile: seed \(order.seed), load \(load())")
+        let honest = try await HostileRun(config: config, hasKeys: false).run(attackedBy: nil)
+        say(
+            "hostile: an unattacked run takes \(decimal(honest.seconds)) s, \(decimal(honest.processorSeconds)) s of its "
+                + "coordinator's processor, memory \(decimal(honest.memoryBefore)) MiB, at most \(decimal(honest.memoryMost))"
+        )
+        var total = HostileTally.Counts()
+        var refusals: [String: Int] = [:]
+        var index = 0
+        while total.readTotal < order.messages {
+            let hasKeys = index % 2 == 1
+            let run = try await HostileRun(config: config, hasKeys: hasKeys)
+            let seed = order.seed &+ UInt64(index)
+            let outcome = try await run.run(attackedBy: seed, idle: order.idle)
+            say(describe(index, hasKeys, run, outcome, honest))
+            expectUntouched(outcome, by: honest.result, honestLines: honest.lines)
+            #expect(outcome.takenFrom == honest.takenFrom)
+            refusals.merge(outcome.refusals, uniquingKeysWith: +)
+            total.add(run.tally.now)
+            index += 1
+            guard run.tally.now.readTotal > 0 else { throw Failure("no message was read in run \(index - 1)") }
+        }
+        let reasons = refusals.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+        say(
+            """
+            hostile: \(total.readTotal) messages read to the end, \(total.cutTotal) more on connections closed meanwhile, in \(index) runs
+            hostile: sent (read + closed meanwhile): \(total.text)
+            hostile: refused, as the coordinators counted: \(reasons)
+            hostile: load \(load())
+            """)
+    }
+
+    private func describe(
+        _ index: Int, _ hasKeys: Bool, _ run: HostileRun, _ outcome: HostileOutcome, _ honest: HostileOutcome
+    ) -> String {
+        let counts = run.tally.now
+        let rate = 100 * honest.seconds / max(0.001, outcome.seconds)
+        return """
+            hostile: run \(index), \(hasKeys ? "keys" : "no keys"): \(counts.readTotal)+\(counts.cutTotal) messages on \
+            \(counts.connections) connections, \(counts.leasesGivenBack) leases given back, \(counts.read[.unknownKey] ?? 0) \
+            refused at the door, \(run.idled.most) idle at once of \(run.idled.opened) opened
+            hostile:   honest work at \(decimal(rate)) % of its rate (\(decimal(outcome.seconds)) s), coordinator's memory \
+            \(decimal(outcome.memoryBefore)) to \(decimal(outcome.memoryMost)) MiB, processor \
+            \(decimal(outcome.processorSeconds)) s, \(outcome.lines) lines of log (unattacked \(honest.lines)), load \(load())
+            """
+    }
+}
+
+private func say(_ text: String) { FileHandle.standardOutput.write(Data((text + "\n").utf8)) }
+private func decimal(_ value: Double) -> String { String(format: "%.1f", value) }
+
+extension Lab {
+    /// As the shared run, so many times as long.
+    static func hostileConfigText(length: Int) -> String {
+        configText.replacingOccurrences(of: "{steps: 6,", with: "{steps: \(6 * length),")
+            .replacingOccurrences(of: "epochs: 10,", with: "epochs: \(10 * length),")
+    }
+}
