@@ -60,7 +60,11 @@ final class RunStore: StorePort {
         return bytes
     }
 
-    func blob(_ digest: Digest) -> [UInt8]? { try? requireBlob(digest) }
+    func blob(_ digest: Digest) throws -> [UInt8]? {
+        // Anybody may ask for anything; what was put and not removed must be there, and what is there must be whole.
+        let isKnown = cache.withLock { $0.stored.contains(digest) }
+        return try isKnown || folder.holdsBlob(digest) ? requireBlob(digest) : nil
+    }
 
     func digest(of bytes: [UInt8]) -> Digest { ContentDigest.of(bytes) }
 

@@ -116,6 +116,7 @@ public actor Coordinator {
             case .log(let entry): ports.telemetry.log(entry)
             case .metric(let entry): ports.telemetry.metric(entry)
             case .finish(let result): outcome = result
+            case .fail(let error): failure = error
             }
         }
     }

@@ -132,7 +132,12 @@ extension CoordinatorDesk {
     }
 
     private mutating func serve(_ digest: Digest, _ offset: Int, to peer: PeerID, _ name: Name) {
-        let bytes = recentGradients.last { $0.digest == digest }?.bytes ?? store.blob(digest)
+        let bytes: [UInt8]?
+        do { bytes = try recentGradients.last { $0.digest == digest }?.bytes ?? store.blob(digest) } catch {
+            // Not the worker's fault: told that it is missing, an honest one would be sent away for asking.
+            effects.append(.fail(error))
+            return
+        }
         guard let bytes, bytes.indices.contains(offset) else {
             send(.blobMissing(digest), to: peer)
             warn("blob-missing", name, [.init("digest", .text(digest.short)), .init("offset", .int(offset))])

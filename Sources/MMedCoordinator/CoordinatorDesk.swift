@@ -20,6 +20,8 @@ public enum DeskEffect: Sendable {
     case metric(LogEntry)
     /// The run is over.
     case finish(Outcome)
+    /// What the run rests on is damaged: end it with this error.
+    case fail(any Error)
 }
 
 /// Everything the coordinator decides, as a value without clock, tasks or I/O: sessions, judged paths, gradients, the core

@@ -46,8 +46,9 @@ public protocol RewardPort: Sendable {
 
 /// What must outlive the process.
 public protocol StorePort: Sendable {
-    /// Bytes that a worker may pull; nil when the digest is unknown.
-    func blob(_ digest: Digest) -> [UInt8]?
+    /// Bytes that a worker may pull; nil when the digest is unknown. Throws when they should be there and cannot be read, or
+    /// are not what they were: the run must not go on then.
+    func blob(_ digest: Digest) throws -> [UInt8]?
     /// The digest of bytes.
     func digest(of bytes: [UInt8]) -> Digest
     /// Writes the state durably.

@@ -11,10 +11,14 @@ public final class MappedFile: @unchecked Sendable {
     private let base: UnsafeRawPointer?
     private let isMapped: Bool
 
-    /// Maps a regular file; throws `badData` when there is none or it cannot be read.
+    /// Maps a regular file; throws `badData` when there is none or it cannot be read, `tryAgain` when the system lacks
+    /// descriptors or memory or its disk fails.
     public init(path: String) throws {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
+            if [EMFILE, ENFILE, ENOMEM, EIO].contains(errno) {
+                throw MMedError(.tryAgain, at: path, "cannot be opened (\(systemMessage()))")
+            }
             throw MMedError(
                 .badData, at: path, "cannot be opened (\(systemMessage()))", mend: "give the path of a file")
         }

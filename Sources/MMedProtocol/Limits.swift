@@ -113,4 +113,6 @@ public enum Limits {
     public static let highWaterMark = 64
     /// Milliseconds in which `close` sends what is queued.
     public static let closeMilliseconds = 1000
+    /// Milliseconds in which the coordinator, before it hangs up, waits for the goodbyes of those it has told the end.
+    public static let goodbyeMilliseconds = 3000
 }

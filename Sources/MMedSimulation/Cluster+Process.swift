@@ -103,6 +103,7 @@ extension Cluster {
             case .log(let entry): log(entry, by: id)
             case .metric: break
             case .finish(let result): return finish(result, by: id)
+            case .fail(let error): return end(id, "it cannot go on: \(error)")
             }
         }
     }

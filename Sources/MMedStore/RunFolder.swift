@@ -66,6 +66,9 @@ public final class RunFolder: Sendable {
     /// The bytes of a blob, their digest checked. Throws `badData` when it is missing or damaged.
     public func blob(_ digest: Digest) throws -> [UInt8] { try RunFolder.readBlob(digest, path: path) }
 
+    /// Whether a file has the name of this blob, readable or not.
+    public func holdsBlob(_ digest: Digest) -> Bool { FileManager.default.fileExists(atPath: blobPath(digest)) }
+
     /// A blob of a folder that another process may own. Throws `badData` when it is missing or damaged.
     public static func readBlob(_ digest: Digest, path: String) throws -> [UInt8] {
         let blob = path + "/blobs/" + digest.hex

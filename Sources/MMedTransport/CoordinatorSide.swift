@@ -9,6 +9,8 @@ final class CoordinatorSide: SocketOwner {
     struct Letter: Sendable {
         var peer: PeerID
         var frame: [UInt8]
+        /// It is the last word of a session.
+        var isEnd = false
     }
 
     private struct Peer {
@@ -22,6 +24,8 @@ final class CoordinatorSide: SocketOwner {
         var outgoingBytes = 0
         /// Count of all messages when this peer was last heard.
         var heardAt: UInt64
+        /// It was told the end and has not said goodbye.
+        var awaitsGoodbye = false
         /// Frames that were not of the protocol.
         var malformed = 0
 
@@ -48,6 +52,8 @@ final class CoordinatorSide: SocketOwner {
     private var looksAt = ContinuousClock.now
     /// Something came that the gatekeeper should have stopped, or it has ended: nothing more is taken or sent.
     private var isBroken = false
+    /// The endpoint is closing: nobody takes what comes, and only a goodbye is listened for.
+    private var isClosing = false
 
     init(
         mailbox: Mailbox<Letter>, inbound: InboundQueue<InboundFromWorkers>, gatekeeper: Gatekeeper? = nil,
@@ -62,6 +68,7 @@ final class CoordinatorSide: SocketOwner {
     func takeMail() -> Bool {
         let (letters, closing) = mailbox.take()
         if let gatekeeper { watch(gatekeeper, isClosing: closing) }
+        isClosing = closing
         for letter in letters where !isBroken { queue(letter) }
         return closing || isBroken
     }
@@ -126,6 +133,7 @@ final class CoordinatorSide: SocketOwner {
             if peer.outgoing.isEmpty { waiting.append(number) }
             peer.outgoing.append(frame)
             peer.outgoingBytes = bytes
+            if letter.isEnd { peer.awaitsGoodbye = true }
         }
     }
 
@@ -167,7 +175,9 @@ final class CoordinatorSide: SocketOwner {
         return blocked.isEmpty ? .nothing : .untilRetried(progress: progress)
     }
 
-    func hasRoom() -> Bool { inbound.hasRoom() }
+    func hasRoom() -> Bool { isClosing || inbound.hasRoom() }
+
+    var awaitsGoodbyes: Bool { !isBroken && peers.values.contains { $0.awaitsGoodbye } }
 
     func tend(_ socket: WireSocket) -> Int {
         guard let port else { return -1 }
@@ -222,7 +232,8 @@ final class CoordinatorSide: SocketOwner {
                     peer, reason: "\(reason); its connection is closed after \(Limits.malformedFrames) such frames")
             }
         }
-        inbound.push(event, bytes: received.body.count)
+        if case .message(_, .goodbye) = event { update(number) { $0.awaitsGoodbye = false } }
+        if !isClosing { inbound.push(event, bytes: received.body.count) }
         return peers[number]?.isClosed != true
     }
 

@@ -8,6 +8,8 @@ protocol SocketOwner: AnyObject {
     func sendQueued(on socket: WireSocket) -> SocketLoop.Pending
     /// Whether another message may be read now.
     func hasRoom() -> Bool
+    /// Somebody was told that the session is over and has not said that he heard it.
+    var awaitsGoodbyes: Bool { get }
     /// A message came; false when its connection is to be closed.
     func hear(_ received: WireSocket.Received) -> Bool
     /// Looks after the connections; the milliseconds until it wants to again, -1 for when something happens.
@@ -49,19 +51,26 @@ enum SocketLoop {
         finish(owner, socket, bell)
     }
 
-    /// Sends what is queued and closes, all within the time of `Limits.closeMilliseconds`.
+    /// Sends what is queued within the time of `Limits.closeMilliseconds`, waits for the goodbyes within that of
+    /// `Limits.goodbyeMilliseconds`, and closes. The wait is not politeness: a DEALER with ZMQ_IMMEDIATE drops what it has
+    /// received and not yet read when its connection ends, so whoever hangs up behind its last word takes the word back.
     private static func finish(_ owner: any SocketOwner, _ socket: WireSocket, _ bell: Bell) {
         let clock = ContinuousClock()
-        let deadline = clock.now.advanced(by: .milliseconds(Limits.closeMilliseconds))
+        let start = clock.now
+        var left = 0
         while true {
             _ = owner.takeMail()
             let pending = owner.sendQueued(on: socket)
-            if pending == .nothing || clock.now >= deadline { break }
-            let pause = pending == .untilWritable ? 50 : 1
-            socket.wait(bell: bell, forInput: false, forOutput: pending == .untilWritable, milliseconds: pause)
+            let awaits = owner.awaitsGoodbyes
+            if awaits { _ = receive(owner, socket) }
+            let passed = start.duration(to: clock.now) / Duration.milliseconds(1)
+            left = (awaits ? Limits.goodbyeMilliseconds : Limits.closeMilliseconds) - Int(passed)
+            if left <= 0 || (pending == .nothing && !owner.awaitsGoodbyes) { break }
+            let pause = if case .untilRetried = pending { 1 } else { min(50, left) }
+            socket.wait(
+                bell: bell, forInput: awaits, forOutput: pending == .untilWritable, milliseconds: pause)
         }
-        let left = clock.now.duration(to: deadline) / Duration.milliseconds(1)
-        socket.close(lingerMilliseconds: max(0, Int(left)))
+        socket.close(lingerMilliseconds: max(0, left))
         owner.end()
     }
 

@@ -47,6 +47,9 @@ final class WorkerSide: SocketOwner {
 
     func hasRoom() -> Bool { inbound.hasRoom() }
 
+    /// Its goodbye has no answer.
+    var awaitsGoodbyes: Bool { false }
+
     func hear(_ received: WireSocket.Received) -> Bool {
         inbound.push(read(received), bytes: received.body.count)
         return true

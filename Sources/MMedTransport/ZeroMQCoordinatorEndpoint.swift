@@ -77,13 +77,16 @@ public final class ZeroMQCoordinatorEndpoint: CoordinatorEndpoint {
     public func send(_ message: CoordinatorMessage, to peer: PeerID) {
         do {
             let frame = try MessageCodec.encode(message)
-            mailbox.postNow(CoordinatorSide.Letter(peer: peer, frame: frame))
+            var letter = CoordinatorSide.Letter(peer: peer, frame: frame)
+            if case .end = message { letter.isEnd = true }
+            mailbox.postNow(letter)
         } catch {
             queue.push(.malformed(peer, reason: "own message not sent: \(error)"))
             queue.push(.unreachable(peer))
         }
     }
 
-    /// Sends what is queued, within a second, closes the socket and ends the stream.
+    /// Sends what is queued, within a second, waits up to three for the goodbyes of those that were sent `end`, closes the
+    /// socket and ends the stream.
     public func close() async { await mailbox.close() }
 }

@@ -1,5 +1,6 @@
 import MMedAlgorithms
 import MMedCore
+import MMedLocks
 import MMedProtocol
 import MMedScheduling
 import Testing
@@ -97,6 +98,18 @@ import Testing
         #expect(error.map { "\($0)" }?.contains("no space left") == true)
         #expect(!line.wasTold { if case .trajectoriesRecorded = $0 { true } else { false } })
         #expect(bench.store.saved.values.isEmpty, "a checkpoint must not rest on records that are not there")
+    }
+
+    /// Told that it is missing, an honest worker would leave for having asked.
+    @Test func aBlobThatCannotBeReadEndsTheRunAndIsNotCalledMissing() async throws {
+        let bench = Bench(evaluation) { $0.slotsPerLease = 2 }
+        let line = try await Line.joined(bench.router, Tiny.hello(.rollout, "a"))
+        let blob = bench.store.put([1])
+        bench.store.unreadable.withLock { _ = $0.insert(blob) }
+        line.say(.blobRequest(blob, offset: 0))
+        let error = await bench.error()
+        #expect(error.map { "\($0)" }?.contains("Input/output error") == true)
+        #expect(!line.wasTold { if case .blobMissing = $0 { true } else { false } })
     }
 
     /// Records of the whole run are there before it ends, and a second coordinator that reads them asks for nothing.

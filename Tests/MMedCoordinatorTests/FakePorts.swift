@@ -64,7 +64,15 @@ final class FakeStore: StorePort {
         return digest
     }
 
-    func blob(_ digest: Digest) -> [UInt8]? { blobs.withLock { $0[digest] } }
+    /// Blobs whose reading fails.
+    let unreadable = Locked<Set<Digest>>([])
+
+    func blob(_ digest: Digest) throws -> [UInt8]? {
+        if unreadable.withLock({ $0.contains(digest) }) {
+            throw MMedError(.tryAgain, at: "blobs/\(digest.short)", "Input/output error", mend: "look after the disk")
+        }
+        return blobs.withLock { $0[digest] }
+    }
     func digest(of bytes: [UInt8]) -> Digest { FakeWork.digest(of: bytes) }
 
     func save(_ state: RunState) throws {

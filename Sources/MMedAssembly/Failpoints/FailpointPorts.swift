@@ -29,7 +29,7 @@ private struct FailpointOptimizer: OptimizerPort {
 private struct FailpointStore: StorePort {
     let inner: any StorePort
 
-    func blob(_ digest: Digest) -> [UInt8]? { inner.blob(digest) }
+    func blob(_ digest: Digest) throws -> [UInt8]? { try inner.blob(digest) }
     func digest(of bytes: [UInt8]) -> Digest { inner.digest(of: bytes) }
     func save(_ state: RunState) throws { try hitNow("store-save") { try inner.save(state) } }
 }
