@@ -1,3 +1,4 @@
+import Foundation
 import MMedCore
 import Testing
 
@@ -35,6 +36,13 @@ import Testing
             tokenizer.tokens == ["<|end|>", "a", "b", "ab"] && tokenizer.splitsDigits && tokenizer.pattern == .gpt2)
         #expect(tokenizer.added == [.init(id: 0, content: "<|end|>", isSpecial: true)])
         #expect(tokenizer.merges == [.init(left: "a", right: "b")])
+    }
+
+    /// Found by `make fuzz`: a name that is no more than its prefix.
+    @Test(arguments: ["blk.", "blk.0", "blk.0.", "blk..", "blk.0.attn_q", "blk", "", ".", "blk.0.nothing.weight"])
+    func aNameThatIsNoTensorsHasNoOther(name: String) {
+        #expect(GGUFModel.huggingFaceName(name) == nil)
+        #expect(GGUFModel.ggufName(name.replacingOccurrences(of: "blk", with: "model.layers")) == nil)
     }
 
     @Test func llamaQueryAndKeyRowsAreReordered() throws {

@@ -130,11 +130,14 @@ struct GGUFModel: TensorSource {
     private static func renamed(
         _ name: String, from: String, to: String, _ module: (Substring) -> String?
     ) -> String? {
-        guard name.hasPrefix(from), let end = name.lastIndex(of: ".") else { return nil }
-        let inner = name[name.index(name.startIndex, offsetBy: from.count)..<end]
+        guard name.hasPrefix(from) else { return nil }
+        // The last dot behind the prefix: the prefix ends with one itself.
+        let rest = name.dropFirst(from.count)
+        guard let end = rest.lastIndex(of: ".") else { return nil }
+        let inner = rest[..<end]
         guard let dot = inner.firstIndex(of: "."), let module = module(inner[inner.index(after: dot)...]) else {
             return nil
         }
-        return "\(to)\(inner[..<dot]).\(module)\(name[end...])"
+        return "\(to)\(inner[..<dot]).\(module)\(rest[end...])"
     }
 }
