@@ -31,6 +31,8 @@ final class FirstLeaseEndpoint: CoordinatorEndpoint {
                 fields: seconds.map { [LogEntry.Field("after_s", .double($0))] } ?? []))
     }
 
+    func handled() { inner.handled() }
+
     func close() async { await inner.close() }
 
     /// From the kernel's books, in hundredths; nil when they cannot be read.

@@ -99,8 +99,11 @@ public struct RunLaunch: Sendable {
         try LocalWorkers.requireProgram(program.path, of: prepared.cluster)
         let listen = prepared.cluster.listen
         let keys = prepared.keys.map { RunKeys($0, cluster: prepared.cluster) }
+        let inHand = InHandFile()
         let bind = { () throws in
-            try hitNow("first-bind") { try ZeroMQCoordinatorEndpoint(listeningAt: listen, keys: keys?.ofEndpoint) }
+            try hitNow("first-bind") {
+                try ZeroMQCoordinatorEndpoint(listeningAt: listen, keys: keys?.ofEndpoint, inHand: inHand)
+            }
         }
         let early = isResumed ? nil : try bind()
         var record = record
@@ -112,7 +115,8 @@ public struct RunLaunch: Sendable {
         }
         let session: RunSession
         do {
-            session = try RunSession(prepared, folderPath: folderPath, isResumed: isResumed, launch: record)
+            session = try RunSession(
+                prepared, folderPath: folderPath, isResumed: isResumed, launch: record, inHand: inHand)
         } catch {
             await early?.close()
             throw error

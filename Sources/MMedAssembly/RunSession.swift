@@ -20,9 +20,13 @@ public struct RunSession: Sendable {
     private let state: RunState
     private let telemetry: RunTelemetry
     private let room: DiskRoom
+    /// What the process before had in hand when it crashed.
+    private let crash: InHandFile.Findings
 
     /// Begins a run in an empty folder, or goes on from its last checkpoint. Throws before anything is changed when it cannot.
-    init(_ run: PreparedRun, folderPath: String, isResumed: Bool, launch: LaunchRecord) throws {
+    init(
+        _ run: PreparedRun, folderPath: String, isResumed: Bool, launch: LaunchRecord, inHand: InHandFile
+    ) throws {
         self.run = run
         if !isResumed, FileManager.default.fileExists(atPath: folderPath + "/checkpoint.json") {
             throw MMedError(
@@ -71,6 +75,8 @@ public struct RunSession: Sendable {
         telemetry = try RunTelemetry(
             folder: folderPath, secondsPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) },
             stagesDone: state.stage)
+        crash = try inHand.open(folder: folder.path)
+        CrashMarks.watch(inHand)
     }
 
     private static func initial(_ run: PreparedRun, _ layouts: [Name: AdapterLayout], _ store: RunStore) throws
@@ -121,6 +127,7 @@ public struct RunSession: Sendable {
                         .warn, scope: "run", event: "worker-process",
                         fields: [.init("worker", .text(name)), .init("what", .text(what))]))
             })
+        CrashMarks.lines(crash).forEach(telemetry.log)
         for sentence in run.data.leftOut {
             telemetry.log(
                 LogEntry(.warn, scope: "run", event: "rows-left-out", fields: [.init("what", .text(sentence))]))

@@ -71,6 +71,7 @@ public actor Coordinator {
                 return
             }
             perform(desk.take(inbound, at: now()))
+            endpoint.handled()
             if isOver { return }
             while desk.isBehind, !isOver { await withCheckedContinuation { listener = $0 } }
         }

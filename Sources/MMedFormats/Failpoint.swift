@@ -21,7 +21,7 @@ public struct FailpointSite: Hashable, Sendable {
 /// tells what they are for. Whoever starts the process arms them, so no room reads the environment.
 public enum Failpoint {
     private enum Deed: String, CaseIterable {
-        case kill, stop, error
+        case kill, stop, trap, error
     }
 
     private struct Trap {
@@ -41,8 +41,9 @@ public enum Failpoint {
     /// True when a test has asked for anything.
     public static var isArmed: Bool { armed.load(ordering: .relaxed) }
 
-    /// Arms `name:n`, `name:n:stop` and `name:n:error`, separated by commas, or counts passages alone for the text `count`.
-    /// At the n-th passage the process kills itself with SIGKILL, stops itself with SIGSTOP, or the step throws `tryAgain`.
+    /// Arms `name:n`, `name:n:stop`, `name:n:trap` and `name:n:error`, separated by commas, or counts passages alone for the text
+    /// `count`. At the n-th passage the process kills itself with SIGKILL, stops itself with SIGSTOP, crashes by SIGTRAP as a
+    /// broken precondition does, or the step throws `tryAgain`.
     /// Throws `usage`, with all names, for a text that says something else.
     public static func arm(_ text: String, sites: [FailpointSite]) throws(MMedError) {
         var traps: [Trap] = []
@@ -59,7 +60,8 @@ public enum Failpoint {
             let deed = parts.count == 2 ? .kill : Deed(rawValue: parts[2])
         else {
             throw MMedError(
-                .usage, at: "failpoint \(text)", "expected name:n, name:n:stop or name:n:error, with n from 1",
+                .usage, at: "failpoint \(text)",
+                "expected name:n, name:n:stop, name:n:trap or name:n:error, with n from 1",
                 mend: "`mmed-coord failpoints` lists the names")
         }
         guard let site = sites.first(where: { $0.name == parts[0] }) else {
@@ -107,6 +109,7 @@ public enum Failpoint {
         switch trap.deed {
         case .error: return true
         case .stop: kill(getpid(), SIGSTOP)
+        case .trap: raise(SIGTRAP)
         case .kill:
             kill(getpid(), SIGKILL)
             // The signal takes a moment; nothing may happen after the place.

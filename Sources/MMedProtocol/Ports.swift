@@ -44,8 +44,15 @@ public protocol CoordinatorEndpoint: Sendable {
     var inbound: AsyncStream<InboundFromWorkers> { get }
     /// Queues a message; losing it is reported as `unreachable`.
     func send(_ message: CoordinatorMessage, to peer: PeerID)
+    /// The reader of `inbound` has acted on what it took last; by default nobody needs to know.
+    func handled()
     /// Sends what is queued, within a bounded time, and closes the socket.
     func close() async
+}
+
+extension CoordinatorEndpoint {
+    /// Nobody needs to know.
+    public func handled() {}
 }
 
 /// What a worker's end of the wire hears.

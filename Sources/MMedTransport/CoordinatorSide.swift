@@ -44,6 +44,8 @@ final class CoordinatorSide: SocketOwner {
     private var heard: UInt64 = 0
     /// Nil where connections have no keys.
     private let gatekeeper: Gatekeeper?
+    /// Nil where nobody records what is in hand.
+    private let inHand: (any InHandPort)?
     /// The list that all peers were last held against.
     private var edition = 0
     private var meter = ConnectionMeter()
@@ -57,12 +59,13 @@ final class CoordinatorSide: SocketOwner {
 
     init(
         mailbox: Mailbox<Letter>, inbound: InboundQueue<InboundFromWorkers>, gatekeeper: Gatekeeper? = nil,
-        port: UInt16? = nil
+        port: UInt16? = nil, inHand: (any InHandPort)? = nil
     ) {
         self.port = port
         self.mailbox = mailbox
         self.inbound = inbound
         self.gatekeeper = gatekeeper
+        self.inHand = inHand
     }
 
     func takeMail() -> Bool {
@@ -214,6 +217,9 @@ final class CoordinatorSide: SocketOwner {
             breakOff("a message came from a connection that nobody had checked")
             return true
         }
+        let mark = inHand?.mark(received.body, sender: identity?.key)
+        if let inHand, let mark, inHand.isPoison(mark) { return refusePoison(received, identity) }
+        inHand?.hold(mark, at: .decoding)
         let result = Result { () throws(CodecError) in
             guard received.partCount == 1 else {
                 throw .malformed(reason: "\(received.partCount) parts instead of one")
@@ -221,6 +227,7 @@ final class CoordinatorSide: SocketOwner {
             let message = try MessageCodec.decodeWorkerMessage(received.body)
             return (message, try MessageCodec.sequence(of: received.body))
         }
+        inHand?.hold(nil, at: .decoding)
         let number = number(of: received.routingID, by: identity, opens: (try? result.get().1) == 0)
         update(number) { $0.descriptor = received.descriptor }
         let peer = PeerID(number: number, identity: identity)
@@ -233,8 +240,18 @@ final class CoordinatorSide: SocketOwner {
             }
         }
         if case .message(_, .goodbye) = event { update(number) { $0.awaitsGoodbye = false } }
-        if !isClosing { inbound.push(event, bytes: received.body.count) }
+        if !isClosing { inbound.push(event, bytes: received.body.count, mark: mark) }
         return peers[number]?.isClosed != true
+    }
+
+    /// Not a byte of its payload is looked at.
+    private func refusePoison(_ received: WireSocket.Received, _ identity: Identity?) -> Bool {
+        let number = number(of: received.routingID, by: identity, opens: false)
+        update(number) { $0.malformed = Limits.malformedFrames }
+        let reason =
+            "poison: the coordinator crashed twice with this message or this key's messages in hand, and does not read it"
+        if !isClosing { inbound.push(.malformed(PeerID(number: number, identity: identity), reason: reason)) }
+        return false
     }
 
     private func read(_ result: Result<(WorkerMessage, UInt64), CodecError>, from peer: PeerID) -> InboundFromWorkers {

@@ -3,10 +3,16 @@ import MMedProtocol
 
 /// What a socket's thread has heard, until somebody takes it. Beyond its bounds the thread stops to read, so TCP holds the senders back.
 final class InboundQueue<Element: Sendable>: Sendable {
+    private struct Item: Sendable {
+        var element: Element
+        var bytes: Int
+        var mark: FrameMark?
+    }
+
     private struct State: Sendable {
-        var items = Fifo<(element: Element, bytes: Int)>()
+        var items = Fifo<Item>()
         var bytes = 0
-        var takers = Fifo<CheckedContinuation<Element?, Never>>()
+        var takers = Fifo<CheckedContinuation<Item?, Never>>()
         var ended = false
         /// The thread found the queue full and does not read.
         var paused = false
@@ -25,12 +31,16 @@ final class InboundQueue<Element: Sendable>: Sendable {
     /// The queue as a stream for one reader; it ends after `end`, and when its reader is cancelled.
     var stream: AsyncStream<Element> { stream { _ in true } }
 
-    /// The same without what may not be taken (any more) when its turn comes.
-    func stream(_ mayTake: @escaping @Sendable (Element) -> Bool) -> AsyncStream<Element> {
+    /// The same without what may not be taken (any more) when its turn comes; `taken` sees the mark of what the reader gets.
+    func stream(
+        _ mayTake: @escaping @Sendable (Element) -> Bool, taken: @escaping @Sendable (FrameMark?) -> Void = { _ in }
+    ) -> AsyncStream<Element> {
         AsyncStream(
             unfolding: {
-                while let element = await self.next() {
-                    if mayTake(element) { return element }
+                while let item = await self.next() {
+                    guard mayTake(item.element) else { continue }
+                    taken(item.mark)
+                    return item.element
                 }
                 return nil
             }, onCancel: { self.cancelTakers() })
@@ -44,15 +54,16 @@ final class InboundQueue<Element: Sendable>: Sendable {
         }
     }
 
-    func push(_ element: Element, bytes: Int = 0) {
-        let taker = state.withLock { state -> CheckedContinuation<Element?, Never>? in
+    func push(_ element: Element, bytes: Int = 0, mark: FrameMark? = nil) {
+        let item = Item(element: element, bytes: bytes, mark: mark)
+        let taker = state.withLock { state -> CheckedContinuation<Item?, Never>? in
             if state.ended { return nil }
             if let taker = state.takers.popFirst() { return taker }
-            state.items.append((element, bytes))
+            state.items.append(item)
             state.bytes += bytes
             return nil
         }
-        taker?.resume(returning: element)
+        taker?.resume(returning: item)
     }
 
     /// Nothing more comes; what is there can still be taken.
@@ -66,31 +77,31 @@ final class InboundQueue<Element: Sendable>: Sendable {
     }
 
     private enum Step {
-        case take(Element?)
+        case take(Item?)
         case wait
     }
 
     private func take() -> Step {
         let (step, mustRing) = state.withLock { state -> (Step, Bool) in
-            guard let (element, bytes) = state.items.popFirst() else {
+            guard let item = state.items.popFirst() else {
                 return (state.ended ? .take(nil) : .wait, false)
             }
-            state.bytes -= bytes
+            state.bytes -= item.bytes
             let resumes = state.paused && state.isHalfEmpty
             if resumes { state.paused = false }
-            return (.take(element), resumes)
+            return (.take(item), resumes)
         }
         if mustRing { bell.ring() }
         return step
     }
 
-    private func next() async -> Element? {
-        if case .take(let element) = take() { return element }
+    private func next() async -> Item? {
+        if case .take(let item) = take() { return item }
         return await withCheckedContinuation { continuation in
-            let found = state.withLock { state -> Element?? in
-                if let (element, bytes) = state.items.popFirst() {
-                    state.bytes -= bytes
-                    return .some(element)
+            let found = state.withLock { state -> Item?? in
+                if let item = state.items.popFirst() {
+                    state.bytes -= item.bytes
+                    return .some(item)
                 }
                 if state.ended || Task.isCancelled { return .some(nil) }
                 state.takers.append(continuation)

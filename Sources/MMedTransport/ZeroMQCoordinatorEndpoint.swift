@@ -30,14 +30,18 @@ public final class ZeroMQCoordinatorEndpoint: CoordinatorEndpoint {
 
     private let mailbox: Mailbox<CoordinatorSide.Letter>
     private let queue: InboundQueue<InboundFromWorkers>
+    private let inHand: (any InHandPort)?
     /// Nil where connections have no keys.
     let gatekeeper: Gatekeeper?
 
     /// Listens at `tcp://HOST:PORT` (port 0 takes a free one) or `ipc://PATH`. With keys every connection is encrypted,
-    /// both ends prove their keys, and before this returns a stranger's key has been tried and refused.
+    /// both ends prove their keys, and before this returns a stranger's key has been tried and refused. `inHand` is told of
+    /// each message while it is read, and from when the reader takes it until `handled`.
     /// - Throws: `badConfig` for an address beyond this machine without keys, or one that cannot be listened at,
     ///   `tryAgain` when another process listens there, `internalError` when the stranger was not refused.
-    public init(listeningAt address: String, keys: CoordinatorKeys? = nil) throws(MMedError) {
+    public init(
+        listeningAt address: String, keys: CoordinatorKeys? = nil, inHand: (any InHandPort)? = nil
+    ) throws(MMedError) {
         let address = try WireAddress(address, for: .listening, hasKeys: keys != nil)
         let bell = try Bell()
         let keeper = try keys.map { (keys) throws(MMedError) in
@@ -57,12 +61,13 @@ public final class ZeroMQCoordinatorEndpoint: CoordinatorEndpoint {
         let mailbox = Mailbox<CoordinatorSide.Letter>(bell: bell, capacity: .max)
         let queue = InboundQueue<InboundFromWorkers>(bell: bell)
         (self.mailbox, self.queue, self.gatekeeper) = (mailbox, queue, keeper)
-        inbound = keeper.map { keeper in queue.stream { keeper.mayTake($0) } } ?? queue.stream
+        self.inHand = inHand
+        inbound = queue.stream({ keeper?.mayTake($0) ?? true }, taken: { inHand?.hold($0, at: .handling) })
         let port = address.path == nil ? boundAddress.split(separator: ":").last.flatMap { UInt16($0) } : nil
         try startThread(named: "mmed-wire-coord") {
             SocketLoop.run(
-                CoordinatorSide(mailbox: mailbox, inbound: queue, gatekeeper: keeper, port: port), socket: socket,
-                bell: bell)
+                CoordinatorSide(mailbox: mailbox, inbound: queue, gatekeeper: keeper, port: port, inHand: inHand),
+                socket: socket, bell: bell)
         }
     }
 
@@ -85,6 +90,9 @@ public final class ZeroMQCoordinatorEndpoint: CoordinatorEndpoint {
             queue.push(.unreachable(peer))
         }
     }
+
+    /// The reader has acted on what it took last.
+    public func handled() { inHand?.hold(nil, at: .handling) }
 
     /// Sends what is queued, within a second, waits up to three for the goodbyes of those that were sent `end`, closes the
     /// socket and ends the stream.

@@ -60,7 +60,7 @@ struct FailpointsCommand: ParsableCommand {
         abstract: "List the places where a test can hit the programs: process, name, deeds.",
         discussion: """
             MMED_FAILPOINT=name:n kills the process with SIGKILL at the n-th passage; name:n:stop stops it with SIGSTOP,
-            name:n:error makes the step fail; a comma separates several; `count` counts passages. See docs/RELIABILITY.md.
+            name:n:trap crashes it, name:n:error makes the step fail; a comma separates several; `count` counts passages. See docs/RELIABILITY.md.
 
             Example:
               MMED_FAILPOINT=journal-committed:3 mmed-coord start --config configs/quickstart.yaml

@@ -20,6 +20,8 @@ final class FailpointCoordinatorEndpoint: CoordinatorEndpoint {
         Failpoint.note(sites[1])
     }
 
+    func handled() { inner.handled() }
+
     func close() async { await inner.close() }
 }
 

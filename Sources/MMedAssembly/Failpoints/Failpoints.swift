@@ -25,7 +25,7 @@ public enum Failpoints {
     /// Lines `process name deeds`: every failpoint, the process that passes it, and what it can be asked to do.
     public static var list: String {
         [("coordinator", coordinator), ("worker", worker)].flatMap { process, sites in
-            sites.map { "\(process) \($0.name) \($0.canThrow ? "kill,stop,error" : "kill,stop")" }
+            sites.map { "\(process) \($0.name) \($0.canThrow ? "kill,stop,trap,error" : "kill,stop,trap")" }
         }.joined(separator: "\n")
     }
 

@@ -72,7 +72,7 @@ final class ChaosBench {
             let parts = line.split(separator: " ").map(String.init)
             let own = counts.filter { ($0.key == .coordinator) == (parts[0] == "coordinator") }
             return Failplace(
-                name: parts[1], deeds: parts[2].split(separator: ",").map(String.init),
+                name: parts[1], deeds: parts[2].split(separator: ",").map(String.init).filter { $0 != "trap" },
                 passages: own.compactMapValues { $0[parts[1]] })
         }
     }
