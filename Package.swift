@@ -62,7 +62,7 @@ let everyRoom: [Target.Dependency] = rooms.map { .byName(name: $0.name) }
 
 var targets: [Target] = [
     .systemLibrary(name: "COpenBLAS"), .systemLibrary(name: "CLZ4"), .systemLibrary(name: "CZeroMQ"),
-    .systemLibrary(name: "CSystem"),
+    .target(name: "CSystem"),
     .target(name: "CWire", linkerSettings: [.linkedLibrary("protobuf-c")]),
     .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
     .executableTarget(name: "mmed-coord", dependencies: everyRoom + [argumentParser], swiftSettings: strict),

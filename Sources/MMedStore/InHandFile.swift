@@ -65,7 +65,7 @@ public final class InHandFile: InHandPort, @unchecked Sendable {
     }
 
     /// The word that the handler of a crash sets to 1; nil before `open`.
-    public var crashFlag: UnsafeMutablePointer<UInt32>? {
+    package var crashFlag: UnsafeMutablePointer<UInt32>? {
         base.load(ordering: .acquiring).map { InHandPage(base: $0).crashFlag }
     }
 
@@ -111,7 +111,7 @@ public final class InHandFile: InHandPort, @unchecked Sendable {
 /// product of 128 bits, whose halves are folded.
 enum PayloadHash {
     static func of(_ bytes: Slice<UnsafeRawBufferPointer>, _ keys: (UInt64, UInt64)) -> UInt64 {
-        var sum = keys.0 ^ UInt64(bytes.count)
+        var sum = keys.0
         var place = bytes.startIndex
         let whole = bytes.base
         while bytes.endIndex - place >= 16 {
@@ -128,7 +128,7 @@ enum PayloadHash {
                 rest.1 |= UInt64(byte) << UInt64(8 * index - 64)
             }
         }
-        return fold(fold(rest.0 ^ sum, rest.1 ^ keys.1) ^ keys.0, 0x9E37_79B9_7F4A_7C15)
+        return fold(fold(rest.0 ^ sum, rest.1 ^ keys.1) ^ keys.0, 0x9E37_79B9_7F4A_7C15 &+ UInt64(bytes.count))
     }
 
     private static func fold(_ left: UInt64, _ right: UInt64) -> UInt64 {
