@@ -1,5 +1,6 @@
 internal import Foundation
 internal import MMedCore
+internal import MMedTensor
 
 /// A merged adapter and what is to be said of it.
 public struct MergeResult: Sendable {
@@ -12,14 +13,16 @@ public struct MergeResult: Sendable {
 /// Merges all matrices on `threads` threads at once and calls `progress` after each with how many are done, from one of
 /// those threads. The result is the same bits for any number of threads and any order of the inputs. Memory: each
 /// thread holds two dense copies of its matrix for every task vector. Throws `badData` and `badConfig` as
-/// `MergePlan.init`, `internalError` when a decomposition does not converge.
+/// `MergePlan.init`, `internalError` when a decomposition does not converge, `tryAgain` without memory for the products.
 public func merge(
     inputs: [MergeInput], settings: MergeSettings = MergeSettings(), threads: Int = 1,
     progress: (@Sendable (_ done: Int, _ of: Int) -> Void)? = nil
 ) throws -> MergeResult {
     let plan = try MergePlan(inputs: inputs, settings: settings)
     let desk = MergeDesk(matrixCount: plan.matrixCount)
-    DispatchQueue.concurrentPerform(iterations: max(1, min(threads, plan.matrixCount))) { _ in
+    let threads = max(1, min(threads, plan.matrixCount))
+    try ProductMemory.require(threads: threads)
+    DispatchQueue.concurrentPerform(iterations: threads) { _ in
         while let index = desk.take() {
             let outcome = Result { try plan.mergeMatrix(index) }
             let done = desk.put(outcome, at: index)
