@@ -88,7 +88,7 @@ final class Gatekeeper: Sendable {
         try startThread(named: "mmed-zap") { [self] in serve(door) }
     }
 
-    /// Ends the thread, without waiting: what comes to the door after this is let in by ZeroMQ, and its messages are dropped.
+    /// Ends the thread, without waiting. ZeroMQ lets in whoever comes after this: only when the socket is gone.
     func stop() { bell.ring() }
 
     private func serve(_ door: Door) {

@@ -1,4 +1,5 @@
 import CZeroMQ
+import Glibc
 import MMedCore
 
 /// What became of a worker's tries to open a connection, as ZeroMQ tells.
@@ -61,6 +62,44 @@ final class HandshakeMonitor {
 
     func close() {
         zmq_socket_monitor(watched, nil, 0)
+        zmq_close(socket)
+    }
+}
+
+/// Hears that ZeroMQ has taken a closed socket apart, with its listener and every connection: the last event of its monitor.
+final class SocketFarewell {
+    private let socket: UnsafeMutableRawPointer
+
+    init(of watched: UnsafeMutableRawPointer, in context: UnsafeMutableRawPointer) throws(MMedError) {
+        let place = "inproc://mmed-farewell"
+        guard zmq_socket_monitor(watched, place, ZMQ_EVENT_MONITOR_STOPPED) == 0,
+            let socket = zmq_socket(context, ZMQ_PAIR)
+        else { throw SocketFarewell.refused() }
+        self.socket = socket
+        var linger: Int32 = 0
+        zmq_setsockopt(socket, ZMQ_LINGER, &linger, 4)
+        guard zmq_connect(socket, place) == 0 else {
+            let error = SocketFarewell.refused()
+            zmq_close(socket)
+            throw error
+        }
+    }
+
+    private static func refused() -> MMedError {
+        MMedError(
+            .tryAgain, "ZeroMQ does not tell of the socket's end: \(describe(zmq_errno()))",
+            mend: "raise the limit of open files (ulimit -n)")
+    }
+
+    /// Waits for the event, no longer than that, and is used up.
+    func wait(milliseconds: Int) {
+        var item = zmq_pollitem_t(socket: socket, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0)
+        let clock = ContinuousClock()
+        let deadline = clock.now.advanced(by: .milliseconds(milliseconds))
+        while true {
+            let left = Int(clock.now.duration(to: deadline) / Duration.milliseconds(1))
+            if left < 0 || zmq_poll(&item, 1, left) >= 0 || zmq_errno() != EINTR { break }
+        }
         zmq_close(socket)
     }
 }

@@ -46,6 +46,8 @@ final class WireSocket {
     private let socket: UnsafeMutableRawPointer
     private let gatekeeper: Gatekeeper?
     private var monitor: HandshakeMonitor?
+    /// Where there is a gatekeeper: tells when the socket and all its connections are gone.
+    private var farewell: SocketFarewell?
 
     /// With `watchesHandshakes` the owner must take what `nextHandshake` has before each wait, or the wait is none.
     init(
@@ -70,7 +72,10 @@ final class WireSocket {
         }
         do {
             // Before the first connection: without an answer at the door ZeroMQ lets everybody in.
-            try gatekeeper?.open(in: WireContext(handle: context))
+            if let gatekeeper {
+                farewell = try SocketFarewell(of: socket, in: context)
+                try gatekeeper.open(in: WireContext(handle: context))
+            }
             if watchesHandshakes { monitor = try HandshakeMonitor(of: socket, in: context) }
         } catch {
             close(lingerMilliseconds: 0)
@@ -239,7 +244,8 @@ final class WireSocket {
         zmq_setsockopt(socket, ZMQ_LINGER, &linger, 4)
         monitor?.close()
         zmq_close(socket)
-        // Not before the socket: it must be asked about every connection.
+        // ZeroMQ closes on a thread of its own, and who comes while nobody can be asked is let in: the gatekeeper goes last.
+        farewell?.wait(milliseconds: lingerMilliseconds + Limits.closeMilliseconds)
         gatekeeper?.stop()
         while zmq_ctx_term(context) != 0, zmq_errno() == EINTR {}
     }
