@@ -55,6 +55,10 @@ struct Seat {
     let role: WorkerRole
     let adapters: [Name]
     let isLiar: Bool
+    /// Some of what it says breaks the protocol, or is another message than the one that it should send.
+    var liesOnWire: Bool
+    /// It returns what its engine did not compute; nil for one that does not.
+    let cheat: Cheat?
     var worker: SimulatedWorker?
     /// Counts processes of this place.
     var life: UInt64 = 0

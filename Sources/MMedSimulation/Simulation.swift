@@ -129,7 +129,7 @@ public enum Simulation {
     ) -> Cluster? {
         var chance = Chance(seed: seed &+ 1)
         let simulated = SimulatedPlan(
-            variant: chance.below(SimulatedPlan.variants), isExact: chance.below(4) != 0)
+            variant: chance.below(Course.all.count), isExact: chance.below(4) != 0)
         guard let plan = simulated.plan else { return nil }
         var expected: RunState?
         if simulated.isExact {
@@ -137,9 +137,11 @@ public enum Simulation {
             expected = state
         }
         let liars = chance.below(4)
+        // Where gradients are checked there are learners to do it.
+        let learners = chance.within(simulated.spotCheck > 0 ? 5...8 : 2...8)
         return Cluster(
             simulated, plan, seed: seed, rates: rates, expected: expected,
-            crew: (chance.within(12...36), chance.within(2...8), liars), mutant: mutant, linesKept: linesKept)
+            crew: (chance.within(12...36), learners, liars), mutant: mutant, linesKept: linesKept)
     }
 }
 
