@@ -163,6 +163,43 @@ import Testing
         #expect(script.outcome == .completed)
     }
 
+    /// What a stopped coordinator could not hear is no silence of a checker: else a pause would let lies through.
+    @Test(arguments: [60.0, 3_000]) func aPauseOfTheCoordinatorLetsNothingThrough(_ pause: Double) throws {
+        var (script, lease) = script(["second", "third"])
+        script.tell(.trajectories(Name("first")!, lease.lease, lie(lease, script)))
+        script.wait(1, beating: ["first", "second", "third"])
+        for _ in 0..<3 {
+            script.sleep(pause)
+            #expect(script.outcome == nil, "unchecked work is counted after a pause")
+        }
+        _ = take(["second", "third"], &script, lies: { _, _ in 0 })
+        #expect(isQuarantined("first", script) && script.outcome == .completed)
+        #expect(!script.entries.contains { $0.event == "spot-check-idle" })
+    }
+
+    /// A coordinator that was started again waits for its workers for as long as it runs, not while it is stopped.
+    @Test func aPauseAfterAStartIsNoTimeToComeBackIn() throws {
+        let (former, lease) = script(["second"])
+        var journal: [JournalRecord] = [.session(epoch: 1)]
+        for path in former.judged(former.paths(of: lease)) {
+            journal.append(
+                .path(
+                    RecordedPath(
+                        path: path, lease: lease.lease, sentUnder: lease.lease, worker: Name("first")!, question: "",
+                        prompt: "", specialty: Plans.specialties[0])))
+        }
+        var state = former.core.state
+        state.epoch = 2
+        var core = CoordinatorCore(plan: former.core.plan, state: state, journal: journal)
+        _ = core.step(.tick, at: Tick(milliseconds: 1_000))
+        _ = core.step(.tick, at: Tick(milliseconds: 900_000))
+        #expect(core.ending == nil && core.spot.open.count == 6)
+        for second in 901..<914 { _ = core.step(.tick, at: Tick(milliseconds: UInt64(second) * 1_000)) }
+        #expect(core.ending == nil)
+        for second in 914..<920 { _ = core.step(.tick, at: Tick(milliseconds: UInt64(second) * 1_000)) }
+        #expect(core.ending == .completed)
+    }
+
     @Test func aQuarantineStandsForItsKeyAndEveryNameOfIt() {
         let key = PublicKey(String(repeating: "a", count: 40))!
         let caught = QuarantinedWorker(
