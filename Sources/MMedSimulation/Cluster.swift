@@ -65,6 +65,8 @@ final class Cluster {
     /// Recent messages that a liar may say again as its own.
     var overheard: [WorkerMessage] = []
     var restarts = 0
+    /// Its journal was played again.
+    var isReplayed = false
     /// Weights that the last update of each adapter started from.
     var lastBase: [Name: [UInt8]] = [:]
     /// How often a coordinator started that could not write.

@@ -63,6 +63,7 @@ extension Ledger {
             isFree && paths[drop.slot] == nil, "recorded once", "slot \(drop.slot) has a path and another is too old")
         reopened[drop.slot, default: 0] += 1
         staleSlots.insert(drop.slot)
+        staleCount += 1
     }
 
     /// A path cannot stand.
@@ -72,6 +73,7 @@ extension Ledger {
         checks.lies[drop.slot] = nil
         guard drop.reason == DroppedPath.stale else { return tookBackUnchecked(drop, former, place) }
         staleSlots.insert(drop.slot)
+        staleCount += 1
         expect(!wasClosed, "groups are final", "slot \(drop.slot) is too old after its group closed")
         let age = (history[specialty(place)]?.last?.reference.version ?? 0) - former.path.trajectory.version
         expect(

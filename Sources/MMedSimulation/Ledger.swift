@@ -83,6 +83,7 @@ final class Ledger {
     /// Times that a slot was opened again after its path was taken or came too old.
     var reopened: [SlotID: Int] = [:]
     var staleSlots = Set<SlotID>()
+    var staleCount = 0
 
     // Spot checks.
     let draw: SpotDraw
