@@ -40,8 +40,8 @@ extension Cluster {
         keepTime(place)
         guard id == ledger.newest, hasChecks else { return ledger.granted(lease, to: name, process: id) }
         if isCheck(lease.lease, place) {
-            ledger.granted(lease.lease, to: name, process: id)
             ledger.checks(lease, by: name)
+            ledger.granted(lease.lease, to: name, process: id)
         } else if isOver(lease.lease, place) {
             ledger.granted(lease.lease, to: name, process: id)
             ledger.grantedInVain(lease)
@@ -62,6 +62,20 @@ extension Cluster {
         } else {
             ledger.granted(lease, to: name, process: id)
         }
+    }
+
+    // MARK: Liars
+
+    /// Without keys whoever was caught may come again under another name, and lies again in another way.
+    func rename(_ seat: Int) {
+        seats[seat].aliases += 1
+        guard rates.mischiefMilliseconds > 0, seats[seat].cheat != nil,
+            let name = Name("\(seats[seat].role == .rollout ? "rollout" : "learner")-\(seat)-\(seats[seat].aliases)")
+        else { return }
+        trace("\(seats[seat].name) comes again as \(name)")
+        seats[seat].name = name
+        seats[seat].cheat = Cheat(of: name, &chance, ledger.draw)
+        ledger.liars.insert(name)
     }
 
     // MARK: Who can judge

@@ -33,9 +33,10 @@ extension Cluster {
         trace("\(seats[seat].name) ends: \(reason)")
         // Its last words may still arrive.
         seats[seat].worker = nil
-        // One that was told that it may not come in is tried again by somebody who has not understood it.
-        let isKeptOut = reason.hasPrefix("refused")
-        put(.spawn(seat: seat), in: UInt64(chance.within(100_000...4_000_000)) * (isKeptOut ? 5 : 1))
+        // One that was told that it may not come in is tried again by somebody who has not understood it, or who has.
+        let isKeptOut = reason.contains("is quarantined")
+        if isKeptOut && chance.below(2) == 0 { rename(seat) }
+        put(.spawn(seat: seat), in: UInt64(chance.within(100_000...4_000_000)) * (isKeptOut ? 3 : 1))
         if let peer = seats[seat].connection { put(.cut(seat: seat, peer), in: 5_000) }
     }
 

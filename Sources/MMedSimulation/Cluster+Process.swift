@@ -22,7 +22,7 @@ extension Cluster {
         ledger.awake = now
         ledger.started(state.epoch)
         let ports = SimulatedPorts(mutant: mutant)
-        if let mutant { records = mutant.twisted(records) }
+        if let mutant { records = mutant.twisted(records, state, plan) }
         let store: any StorePort =
             mutant == .ignoresGradientDigest ? TrustingStore(disk: disk, claims: claims) : disk
         let desk = CoordinatorDesk(
@@ -194,7 +194,8 @@ extension Cluster {
 
     private func apply(_ order: UpdateOrder, _ gradients: [[UInt8]], by id: UInt64) {
         if let place = place(of: id) { keepTime(place) }
-        let (summed, parts) = mutant?.twisted(order, gradients, ledger) ?? (order, gradients)
+        var (summed, parts) = mutant?.twisted(order, gradients, ledger) ?? (order, gradients)
+        if mutant == .sumsQuarantinedGradients { parts = withFirst(parts, of: summed.shards, by: id) }
         ledger.sums(summed, parts, process: id)
         let delay = UInt64(chance.within(3_000...150_000))
         let sum = SimulatedEngine.sum(parts)

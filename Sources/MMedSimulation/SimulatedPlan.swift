@@ -11,7 +11,13 @@ struct SimulatedPlan {
     static let specialties = ["adult", "brain", "onco"].compactMap { Name($0) }
     static let model = Hashing.digest(of: [1])
 
-    private var course: Course { Course.all[variant] }
+    var course: Course { Course.all[variant] }
+
+    init(_ chance: inout Chance) {
+        variant = chance.below(Course.all.count)
+        isExact = chance.below(4) != 0
+    }
+
     /// One update in so many is refused as not finite; its content decides, so that every run refuses the same.
     var refusesOneIn: UInt64 { course.refusesOneIn }
     /// Timing chooses versions, so that no other run has the same bytes.

@@ -161,19 +161,24 @@ public enum Simulation {
         cluster.ledger.compareReplay(cluster.disk.checkpoint, again.disk.checkpoint, Array(news))
     }
 
+    /// The settings that a seed chooses.
+    static func course(of seed: UInt64) -> Course {
+        var chance = Chance(seed: seed &+ 1)
+        return SimulatedPlan(&chance).course
+    }
+
     static func cluster(
         seed: UInt64, mutant: Mutant? = nil, rates: FaultRates = .heavy, linesKept: Int = 0
     ) -> Cluster? {
         var chance = Chance(seed: seed &+ 1)
-        let simulated = SimulatedPlan(
-            variant: chance.below(Course.all.count), isExact: chance.below(4) != 0)
+        let simulated = SimulatedPlan(&chance)
         guard let plan = simulated.plan else { return nil }
         var expected: RunState?
         if simulated.isExact {
             guard let state = QuietRuns.state(of: simulated) else { return nil }
             expected = state
         }
-        let liars = chance.below(4)
+        let liars = simulated.spotCheck > 0 ? 1 + chance.below(4) : chance.below(4)
         // Where gradients are checked there are learners to do it.
         let learners = chance.within(simulated.spotCheck > 0 ? 5...8 : 2...8)
         return Cluster(
