@@ -73,6 +73,7 @@ extension Cluster {
             let name = Name("\(seats[seat].role == .rollout ? "rollout" : "learner")-\(seat)-\(seats[seat].aliases)")
         else { return }
         trace("\(seats[seat].name) comes again as \(name)")
+        formerNames.append(seats[seat].name)
         seats[seat].name = name
         seats[seat].cheat = Cheat(of: name, &chance, ledger.draw)
         ledger.liars.insert(name)
@@ -131,6 +132,7 @@ extension Cluster {
             }
         }
         guard !waits else { return }
+        for name in formerNames { ledger.judges.unknownAt[name] = now }
         if !hasJudge(core, .rollout, nil) { ledger.judges.noneForPathsAt = now }
         for adapter in SimulatedPlan.specialties where !hasJudge(core, .learner, adapter) {
             ledger.judges.noneForShardsAt[adapter] = now

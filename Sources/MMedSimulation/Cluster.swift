@@ -54,6 +54,7 @@ final class Cluster {
     /// Seats of those who lie so that only a check can find it, and one who could judge paths (nil) or an adapter's gradients.
     var cheats: [Int] = []
     var witnesses: [Name?: Int] = [:]
+    var formerNames: [Name] = []
     var faults = FaultCounts()
     var outcome: Outcome?
     var events = 0
