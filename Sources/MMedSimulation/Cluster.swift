@@ -51,9 +51,11 @@ final class Cluster {
     var primary: UInt64 = 0
     var seats: [Seat] = []
     let ledger: Ledger
-    /// Seats of those who lie so that only a check can find it, and one who could judge paths (nil) or an adapter's gradients.
+    /// Seats of those who lie so that only a check can find it.
     var cheats: [Int] = []
+    /// Somebody who could judge an adapter's gradients, or paths (nil).
     var witnesses: [Name?: Int] = [:]
+    /// What liars were called before they were caught.
     var formerNames: [Name] = []
     var faults = FaultCounts()
     var outcome: Outcome?

@@ -121,11 +121,11 @@ extension Ledger {
         var (state, replayed) = (state, replayed)
         (state.epoch, replayed.epoch) = (0, 0)
         expect(
-            state.heads == replayed.heads, "same journal, same bytes", "the journal, played again, makes other adapters"
+            state.heads == replayed.heads, "same journal", "the journal, played again, makes other adapters"
         )
-        expect(state == replayed, "same journal, same bytes", "the journal, played again, ends in another state")
+        expect(state == replayed, "same journal", "the journal, played again, ends in another state")
         expect(
-            news.isEmpty, "same journal, same bytes",
+            news.isEmpty, "same journal",
             "the journal, played again, adds \(news.count) records: \(news.first.map { "\($0)" } ?? "")")
     }
 }

@@ -32,8 +32,8 @@ extension Ledger {
         expect(state == saved, "what is read was written", "a start reads another checkpoint than the last")
     }
 
-    /// A lease of a reinforced step asks for the version that `maxLag` fixes, whatever has been committed meanwhile, or for
-    /// the newest where timing chooses; an evaluation for what training left.
+    /// A lease of a reinforced step asks for the version that `maxLag` fixes, whatever has been committed meanwhile, or
+    /// for the newest where timing chooses; an evaluation asks for what training left.
     func isDue(_ question: QuestionWork) {
         guard let slot = question.slots.first else { return }
         let stage = plan.stages[Int(slot.stage)]

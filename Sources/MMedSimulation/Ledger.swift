@@ -287,7 +287,7 @@ final class Ledger {
             expect(
                 history[head.reference.name]?.last.map { $0.reference == head.reference }
                     ?? (head.reference.version == 0),
-                "same journal, same bytes", "\(head.reference) is not what the journal's last update made")
+                "same journal", "\(head.reference) is not what the journal's last update made")
         }
         // What nobody checked may change a run, and then all that comes after.
         guard let expected, !isTouchedByLies else { return }
