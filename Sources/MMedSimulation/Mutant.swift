@@ -178,9 +178,11 @@ extension Mutant {
         case .ignoresFailedSync: rates.append = 20_000
         case .acceptsTornCheckpoint, .readsOldCheckpoint: rates.save = 60_000
         case .acceptsTornTail, .trustsWriteCache, .resumesWithoutPaths, .resumesWithoutGroups, .resumesWithoutUpdates,
-            .resumesWithoutMerge, .forgetsStalenessOnResume, .resumesPathsAsNew, .quarantineForgottenOnResume,
+            .forgetsStalenessOnResume, .resumesPathsAsNew, .quarantineForgottenOnResume,
             .keepsQuarantinedWork:
             rates.kill = 400
+        // A run has one merge, and the death must come between its record and the checkpoint.
+        case .resumesWithoutMerge: rates.save = 200_000
         default: break
         }
         return rates
