@@ -39,7 +39,6 @@ extension CoordinatorDesk {
     }
 
     private mutating func greet(_ hello: Hello, _ peer: PeerID) {
-        asked[peer] = nil
         let holder = connections[hello.name] != nil ? core.hello(of: hello.name) : nil
         let judgement =
             quarantine(hello, peer)
@@ -50,6 +49,8 @@ extension CoordinatorDesk {
             send(.refused(reason: reason, mend: mend), to: peer)
             warn("worker-refused", hello.name, [.init("reason", .text(reason)), .init("mend", .text(mend))])
         case .accept:
+            // One that is refused is still a stranger: what it says next costs no question more than others' words do.
+            asked[peer] = nil
             if peers[peer] != hello.name, let former = release(peer) {
                 feed(.left(former, reason: "its connection says that it is \(hello.name)"))
             }

@@ -28,7 +28,10 @@ public struct SlotID: Hashable, Comparable, Sendable, CustomStringConvertible {
     private var parts: [Int32] { [stage, track, step, question, guideline, sample] }
 
     /// The order of every sum.
-    public static func < (left: SlotID, right: SlotID) -> Bool { left.parts.lexicographicallyPrecedes(right.parts) }
+    public static func < (left: SlotID, right: SlotID) -> Bool {
+        (left.stage, left.track, left.step, left.question, left.guideline, left.sample)
+            < (right.stage, right.track, right.step, right.question, right.guideline, right.sample)
+    }
 
     /// `stage/track/step/question/guideline/sample`.
     public var description: String { parts.map(String.init).joined(separator: "/") }

@@ -113,6 +113,8 @@ extension CoordinatorCore {
     private mutating func void(_ place: SlotPlace, reason: String) {
         let held = slot(at: place)
         withdraw(.path(held.id))
+        // Groups that the journal has of the step go with the path: they close anew, and that is recorded.
+        openWork.void(held.id)
         actions.append(
             .record(
                 .drop(

@@ -100,12 +100,13 @@ extension CoordinatorCore {
 
     private func mayAnswer(_ worker: WorkerState, _ check: SpotCheck, _ subject: CheckSubject) -> Bool {
         if isThird(worker, check, subject) { return true }
-        return !hasThird(check, subject) && mustRepeat(check).contains(worker.hello.name)
+        // What is cheap to ask comes first: this is asked of every worker and every check after each event.
+        return mustRepeat(check).contains(worker.hello.name) && !hasThird(check, subject)
     }
 
     mutating func grantChecks(to name: Name) -> Bool {
         guard !spot.open.isEmpty, let worker = workers[name] else { return false }
-        let ripe = spot.open.keys.filter { isRipe($0) }.sorted()
+        let ripe = spot.open.keys.filter { $0.role == worker.hello.role && isRipe($0) }.sorted()
         let mine = ripe.filter { subject in spot.open[subject].map { mayAnswer(worker, $0, subject) } ?? false }
         guard !mine.isEmpty else { return false }
         switch worker.hello.role {

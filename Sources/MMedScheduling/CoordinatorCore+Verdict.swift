@@ -60,12 +60,16 @@ extension CoordinatorCore {
     mutating func awaitsChecks(track: Int, step: Int, _ role: WorkerRole) -> Bool {
         guard !spot.open.isEmpty else { return false }
         var isWaiting = false
-        for subject in spot.open.keys.sorted() where subject.role == role && ending == nil {
-            guard let place = stepPlace(of: subject) else {
+        // Put in order once they are few: every event comes by here.
+        let awaited = spot.open.keys.filter { subject in
+            subject.role == role && stepPlace(of: subject).map { $0 == (track, step) } ?? true
+        }
+        for subject in awaited.sorted() where ending == nil {
+            guard stepPlace(of: subject) != nil else {
                 withdraw(subject)
                 continue
             }
-            guard place == (track, step), var check = spot.open[subject] else { continue }
+            guard var check = spot.open[subject] else { continue }
             let since = check.waitsSince ?? now
             check.waitsSince = since
             spot.open[subject] = check

@@ -152,6 +152,7 @@ public struct CoordinatorCore: Sendable {
             leases[lease] = held
         }
         missingSince = missingSince.mapValues { $0 + pause }
+        spot.forgive(pause)
     }
 
     // MARK: Stopping

@@ -112,4 +112,14 @@ struct SpotState {
     var settlesAt = Tick(milliseconds: 0)
     /// What the log has said once.
     var said: Set<String> = []
+
+    /// Nobody could answer or come back while the coordinator was stopped.
+    mutating func forgive(_ pause: UInt64) {
+        settlesAt = settlesAt + pause
+        open = open.mapValues { check in
+            var check = check
+            check.waitsSince = check.waitsSince.map { $0 + pause }
+            return check
+        }
+    }
 }

@@ -26,10 +26,13 @@ extension Cluster {
             if silence >= shortestSilence { processes[place].silences[name] = silence }
             processes[place].heardAt[name] = awake
         }
+        noteAnswer(message, of: name, place)
+        let instance = processes[place].desk.core.hello(of: name)?.instance
         let tick = processes[place].tick(now)
         let (taken, sender) = twisted(message, from: seat, peer, by: id)
         let question = asks(message, peer, by: id)
         let effects = question + twisted(processes[place].desk.take(.message(sender, taken), at: tick), by: id)
+        noteJudge(message, of: name, peer, place, formerly: instance)
         judge(effects, after: before, name, seat)
         owe(message, to: name, peer, by: id)
         perform(effects, by: id)
@@ -56,7 +59,8 @@ extension Cluster {
 
         init(_ message: WorkerMessage, _ core: CoordinatorCore, _ name: Name, _ ledger: Ledger) {
             self.message = message
-            guard case .trajectories(let lease, let paths) = message else { return }
+            // What may have been taken back meanwhile is no evidence.
+            guard case .trajectories(let lease, let paths) = message, !ledger.mayReopen else { return }
             // What cannot be read is no evidence.
             for path in paths where path.completionIds.allSatisfy({ $0 < SimulatedPorts.vocabulary }) {
                 if let known = ledger.paths[path.slot], known.sentUnder == lease, core.rewardTask(of: path.slot) != nil,
@@ -84,7 +88,7 @@ extension Cluster {
 
     /// Work that leaves for a worker is nobody else's any more.
     private func expectOneHolder(_ message: CoordinatorMessage, _ place: Int) {
-        guard processes[place].id == ledger.newest else { return }
+        guard processes[place].id == ledger.newest, !isCheck(message, place) else { return }
         var former: [LeaseID] = []
         switch message {
         case .rollout(let lease):
@@ -112,8 +116,8 @@ extension Cluster {
         pay(message, to: peer, place)
         expectOneHolder(message, place)
         switch message {
-        case .rollout(let lease): if let name { ledger.granted(lease, to: name, process: id) }
-        case .gradient(let lease): if let name { ledger.granted(lease, to: name, process: id) }
+        case .rollout(let lease): if let name { observe(lease, to: name, place) }
+        case .gradient(let lease): if let name { observe(lease, to: name, place) }
         case .trajectoriesRecorded(let lease, let slots): ledger.acknowledged(slots, of: lease, to: name, process: id)
         case .leaseRevoked(let lease, let reason):
             ledger.revoked(lease, of: name, process: id)

@@ -20,8 +20,10 @@ extension Cluster {
         worker.timers = []
         let said = worker.said
         worker.said = []
+        for lie in worker.lies { does(lie, "\(seats[seat].name)") }
+        worker.lies = []
         for message in said {
-            if seats[seat].isLiar && chance.hit(perMillion: rates.lie) {
+            if seats[seat].liesOnWire && chance.hit(perMillion: rates.lie) {
                 lie(seat, instead: message)
             } else {
                 say(message, seat)
@@ -31,7 +33,10 @@ extension Cluster {
         trace("\(seats[seat].name) ends: \(reason)")
         // Its last words may still arrive.
         seats[seat].worker = nil
-        put(.spawn(seat: seat), in: UInt64(chance.within(100_000...4_000_000)))
+        // One that was told that it may not come in is tried again by somebody who has not understood it, or who has.
+        let isKeptOut = reason.contains("is quarantined")
+        if isKeptOut && chance.below(2) == 0 { rename(seat) }
+        put(.spawn(seat: seat), in: UInt64(chance.within(100_000...4_000_000)) * (isKeptOut ? 3 : 1))
         if let peer = seats[seat].connection { put(.cut(seat: seat, peer), in: 5_000) }
     }
 
@@ -253,7 +258,8 @@ extension Cluster {
         let hello = Hello(
             role: seats[seat].role, name: seats[seat].name, instance: instances, modelDigest: SimulatedPlan.model,
             threads: 1, adapters: seats[seat].adapters, host: "host", processID: Int32(truncatingIfNeeded: instances))
-        seats[seat].worker = SimulatedWorker(hello: hello, chance: Chance(seed: chance.word()), mutant: mutant)
+        seats[seat].worker = SimulatedWorker(
+            hello: hello, chance: Chance(seed: chance.word()), cheat: seats[seat].cheat, mutant: mutant)
         trace("\(seats[seat].name) starts as instance \(instances)")
         settle(seat)
         put(.connect(seat: seat), in: latency())

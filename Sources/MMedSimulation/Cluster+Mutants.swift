@@ -35,6 +35,13 @@ extension Cluster {
         case (.welcomesOtherModels, .hello(var hello)):
             hello.modelDigest = SimulatedPlan.model
             return (.hello(hello), peer)
+        case (.admitsStale, .trajectories(_, let paths)):
+            for path in paths { processes[place].came[path.slot] = path }
+        case (.ignoresCheckVerdict, .trajectories(let lease, let paths)) where isCheck(lease, place):
+            return (.trajectories(lease, paths.map { ledger.paths[$0.slot]?.path.trajectory ?? $0 }), peer)
+        case (.countsACheckerTwice, .trajectories(let lease, let paths)) where isCheck(lease, place):
+            return (.trajectories(lease, paths.map { ledger.checks.answers[$0.slot] ?? $0 }), peer)
+        case (.sumsQuarantinedGradients, .gradientChunk(let chunk)): note(chunk, from: seats[seat].name, place)
         case (.ignoresGradientDigest, .gradientChunk(let chunk)): claims.note(chunk.digest)
         default: break
         }
@@ -83,6 +90,21 @@ extension Cluster {
             return [.send(.blobChunk(digest, offset: offset, totalBytes: total, bytes: wrong), to: peer)]
         case (.acknowledgesStaleGradient, .leaseRevoked(let lease, let reason)) where reason.hasPrefix("nobody waits"):
             return [.send(.gradientReceived(lease, bytes: SimulatedEngine.gradientBytes), to: peer)]
+        case (.checksByTheSameWorker, .rollout(let lease)):
+            guard let place = place(of: id), isCheck(lease.lease, place), let slot = lease.questions.first?.slots.first,
+                let author = ledger.paths[slot]?.worker,
+                let other = seats.first(where: { $0.name == author && $0.process == id })?.connection
+            else { break }
+            return [.send(message, to: other)]
+        case (.checksTheNewestVersion, .rollout(var lease)):
+            guard let place = place(of: id), isCheck(lease.lease, place) else { break }
+            for question in lease.questions.indices {
+                guard let name = lease.questions[question].adapter?.name, let newest = ledger.history[name]?.last else {
+                    continue
+                }
+                lease.questions[question].adapter = newest.reference
+            }
+            return [.send(.rollout(lease), to: peer)]
         case (.grantsTwice, .rollout(var lease)):
             let other = seats.first {
                 $0.role == .rollout && $0.process == id && $0.connection != nil && $0.connection != peer
@@ -109,6 +131,7 @@ extension Cluster {
                 closed.members.removeLast()
                 return .groups(closed)
             }
+        case .admitsStale: records = records.map { admitted($0, by: id) }
         case .acknowledgesBeforeCommit:
             for case .path(let path) in records {
                 let seat = seats.first { $0.name == path.worker && $0.process == id }

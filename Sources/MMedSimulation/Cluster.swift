@@ -51,6 +51,12 @@ final class Cluster {
     var primary: UInt64 = 0
     var seats: [Seat] = []
     let ledger: Ledger
+    /// Seats of those who lie so that only a check can find it.
+    var cheats: [Int] = []
+    /// Somebody who could judge an adapter's gradients, or paths (nil).
+    var witnesses: [Name?: Int] = [:]
+    /// What liars were called before they were caught.
+    var formerNames: [Name] = []
     var faults = FaultCounts()
     var outcome: Outcome?
     var events = 0
@@ -62,6 +68,8 @@ final class Cluster {
     /// Recent messages that a liar may say again as its own.
     var overheard: [WorkerMessage] = []
     var restarts = 0
+    /// Its journal was played again.
+    var isReplayed = false
     /// Weights that the last update of each adapter started from.
     var lastBase: [Name: [UInt8]] = [:]
     /// How often a coordinator started that could not write.
@@ -69,7 +77,8 @@ final class Cluster {
 
     init(
         _ simulated: SimulatedPlan, _ plan: RunPlan, seed: UInt64, rates: FaultRates, expected: RunState?,
-        crew: (rollouts: Int, learners: Int, liars: Int), mutant: Mutant? = nil, linesKept: Int = 0
+        crew: (rollouts: Int, learners: Int, liars: Int), mutant: Mutant? = nil, linesKept: Int = 0,
+        isReplay: Bool = false
     ) {
         self.mutant = mutant
         self.seed = seed
@@ -79,7 +88,7 @@ final class Cluster {
         self.expected = expected
         chance = Chance(seed: seed)
         disk = SimulatedDisk(plan, mutant: mutant)
-        ledger = Ledger(plan: plan)
+        ledger = Ledger(plan: plan, isMuted: isReplay)
         if linesKept > 0 { transcript = Transcript(keeping: linesKept) }
         for index in 0..<crew.rollouts {
             addSeat("rollout-\(index)", .rollout, [], isLiar: index < crew.liars)
@@ -91,13 +100,19 @@ final class Cluster {
             let held = !isPartial ? [] : index == crew.learners - 1 ? [names[0]] : Array(names.dropFirst())
             addSeat("learner-\(index)", .learner, held, isLiar: index == 0 && crew.liars > 0)
         }
+        cheats = seats.indices.filter { seats[$0].cheat != nil }
+        ledger.liars = Set(seats.filter(\.isLiar).map(\.name))
         put(.start, in: 0)
         if rates.mischiefMilliseconds > 0 { put(.mischief, in: 100_000) }
     }
 
     private func addSeat(_ text: String, _ role: WorkerRole, _ adapters: [Name], isLiar: Bool) {
         guard let name = Name(text) else { return }
-        seats.append(Seat(name: name, role: role, adapters: adapters, isLiar: isLiar))
+        // Where nothing is checked, no lie may be told that only a check can find.
+        let cheat = isLiar && simulated.spotCheck > 0 ? Cheat(of: name, &chance, ledger.draw) : nil
+        let liesOnWire = isLiar && (cheat == nil || chance.below(2) == 0)
+        seats.append(
+            Seat(name: name, role: role, adapters: adapters, isLiar: isLiar, liesOnWire: liesOnWire, cheat: cheat))
         put(.spawn(seat: seats.count - 1), in: UInt64(chance.within(1_000...2_000_000)))
     }
 
@@ -175,7 +190,9 @@ final class Cluster {
         oversleep(id)
         guard let place = place(of: id) else { return }
         let tick = processes[place].tick(now)
-        perform(twisted(body(&processes[place].desk, tick), by: id), by: id)
+        let effects = twisted(body(&processes[place].desk, tick), by: id)
+        watchJudges(place)
+        perform(effects, by: id)
     }
 
     private func beat(_ id: UInt64) {

@@ -5,7 +5,9 @@ public enum Fault: Int, CaseIterable, Sendable {
     case workerKill, workerStop, workerHang, workerLeave, workerLate, leaseFailure
     case lieDigest, lieLength, lieNotFinite, lieReward, lieStaleLease, lieForeignSlot, lieReplay, lieContradiction
     case lieGradientShape, lieGradientDigest, lieGradientNotFinite, lieChunkOrder, lieRole, lieReplica, lieFailure
-    case lieBeat, lieCredits, lieBlob, lieModel, lieStranger
+    case lieBeat, lieCredits, lieBlob, lieModel
+    case lieLogprob, lieToken, lieLetter, lieGradient
+    case lieStranger
     case coordinatorKill, killBeforeSend, killAfterSend, killBeforeAppend, killAfterAppend, killBeforeSave,
         killAfterSave
     case secondCoordinator, drain, pause, clockOrigin

@@ -44,7 +44,7 @@ extension Ledger {
                 expect(paths[slot] == nil, "no work twice", "slot \(slot) is on the disk and is asked for again")
                 expect(!givenUp.contains(slot), "given up stays", "slot \(slot) was given up and is asked for again")
                 expect(
-                    failures[slot] ?? 0 <= plan.settings.retries, "retries end",
+                    failures[slot] ?? 0 <= plan.settings.retries + (reopened[slot] ?? 0), "retries end",
                     "slot \(slot) failed \(failures[slot] ?? 0) times and is asked for again")
                 work[slot] = bare
                 grants[slot] = lease.lease
@@ -52,6 +52,18 @@ extension Ledger {
             }
         }
         slotsOfLease[lease.lease] = lease.questions.flatMap(\.slots)
+    }
+
+    /// A lease that ended before it left: what it brings is taken under no right of its own.
+    func grantedInVain(_ lease: RolloutLease) {
+        for question in lease.questions {
+            var bare = question
+            bare.slots = []
+            for slot in question.slots {
+                if work[slot] == nil { work[slot] = bare }
+                timesGranted[slot, default: 0] += 1
+            }
+        }
     }
 
     func granted(_ lease: GradientLease, to name: Name, process: UInt64) {
@@ -63,17 +75,20 @@ extension Ledger {
         )
         if shards[lease.shard] == nil { shardsAsked[key(lease.shard), default: 0] += 1 }
         shards[lease.shard] = (lease, name)
+        if hasChecks { checks.openedAt[.shard(lease.shard)] = awake }
         shardOfLease[lease.lease] = lease.shard
     }
 
-    private func granted(_ lease: LeaseID, to name: Name, process: UInt64) {
+    func granted(_ lease: LeaseID, to name: Name, process: UInt64) {
         let last = lastFence[process] ?? 0
         expect(lease.fence > last, "fences grow", "fence \(lease.fence) after \(last)")
         expect(
             lease.fence >> LeaseID.grantBits == process, "fences grow", "fence \(lease.fence) of process \(process)")
         lastFence[process] = lease.fence
         holders[lease] = name
-        guard process == newest, var credit = credits[name], lease.fence > credit.from else { return }
+        guard process == newest else { return }
+        expect(quarantined[name] == nil, "quarantine holds", "\(name) was caught and has a lease")
+        guard var credit = credits[name], lease.fence > credit.from else { return }
         credit.left -= 1
         credits[name] = credit
         expect(credit.left >= 0, "credits", "\(name) has a lease more than it asked for")
@@ -81,7 +96,9 @@ extension Ledger {
 
     /// A worker said hello and was welcomed, when grants had come to this fence.
     func welcomed(_ name: Name, lastFence: UInt64, process: UInt64) {
-        if process == newest { credits[name] = Credit(left: 0, from: lastFence) }
+        guard process == newest else { return }
+        expect(quarantined[name] == nil, "quarantine holds", "\(name) was caught and is welcome")
+        credits[name] = Credit(left: 0, from: lastFence)
     }
 
     func isReady(_ name: Name, _ more: Int, process: UInt64) {
@@ -92,7 +109,7 @@ extension Ledger {
 
     /// Bytes of a gradient are acknowledged in full.
     func received(_ lease: LeaseID, from name: Name, process: UInt64) {
-        guard process == newest else { return }
+        guard process == newest, !checks.leaseIDs.contains(lease) else { return }
         let shard = shardOfLease[lease].flatMap { shards[$0] }
         // One that is here may be told of to anybody who sends it again.
         expect(
@@ -105,6 +122,7 @@ extension Ledger {
         guard process == newest else { return }
         expect(order.shards == order.shards.sorted(), "order of sums", "shards are summed as \(order.shards)")
         expect(gradients.count == order.shards.count, "order of sums", "\(gradients.count) of \(order.shards.count)")
+        if let first = order.shards.first { handsOver(key(first).place) }
         let asked = order.shards.first.map { shardsAsked[key($0)] ?? 0 } ?? 0
         expect(
             Set(order.shards).count == order.shards.count && order.shards.count == asked, "each shard once",
@@ -118,8 +136,7 @@ extension Ledger {
                 gradientArrival[lease.lease] != nil, "true senders",
                 "shard \(shard) is summed, and the holder of its lease sent no gradient")
             expect(SimulatedEngine.isFinite(bytes), "true gradients", "shard \(shard) is not finite")
-            let truth = SimulatedEngine.gradient(lease)
-            expect(bytes == truth, "true gradients", "what is summed for shard \(shard) is not its gradient")
+            expectTrue(shard, bytes, lease, of: shards[shard]?.worker ?? lease.adapter.name)
         }
     }
 
@@ -133,5 +150,19 @@ extension Ledger {
     /// A lease of a worker that does not lie ended in a way that counts as a failure of its slots.
     func failed(_ lease: LeaseID) {
         for slot in slotsOfLease[lease] ?? [] where grants[slot] == lease { failures[slot, default: 0] += 1 }
+    }
+
+    // MARK: Acknowledgements
+
+    /// A worker was told that it may forget paths, which is only true when what was taken of them is on the disk.
+    func acknowledged(_ slots: [SlotID], of lease: LeaseID, to name: Name?, process: UInt64) {
+        // Under an earlier epoch's lease they may be taken again, under another right.
+        guard lease.fence >> LeaseID.grantBits == process, name != nil, name == holders[lease] else { return }
+        for slot in slots where paths[slot] == nil { forgettable[lease, default: []].insert(slot) }
+    }
+
+    /// The same for a whole lease.
+    func revoked(_ lease: LeaseID, of name: Name?, process: UInt64) {
+        if name != nil, name == holders[lease], lease.fence >> LeaseID.grantBits == process { revoked.insert(lease) }
     }
 }

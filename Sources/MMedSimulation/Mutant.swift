@@ -1,3 +1,5 @@
+import MMedScheduling
+
 /// A protocol bug that the simulation plants around the production code, in a port, a link, a disk or what stands between
 /// them and the desk. Nothing of it is in the programs that train. One is planted at a time; every one must be caught.
 public enum Mutant: String, CaseIterable, Sendable {
@@ -70,6 +72,22 @@ public enum Mutant: String, CaseIterable, Sendable {
     case samplesWithWrongSeed = "samples-with-wrong-seed"
     case differentiatesOldReplica = "differentiates-old-replica"
     case updatesAnyReplica = "updates-any-replica"
+
+    // Ages, where timing chooses versions.
+    case admitsStale = "admits-stale"
+    case batchesStale = "batches-stale"
+    case forgetsStalenessOnResume = "forgets-staleness-on-resume"
+    case resumesPathsAsNew = "resumes-paths-as-new"
+
+    // Spot checks.
+    case checksNothing = "checks-nothing"
+    case checksByTheSameWorker = "checks-by-the-same-worker"
+    case checksTheNewestVersion = "checks-the-newest-version"
+    case ignoresCheckVerdict = "ignores-check-verdict"
+    case countsACheckerTwice = "counts-a-checker-twice"
+    case quarantineForgottenOnResume = "quarantine-forgotten-on-resume"
+    case keepsQuarantinedWork = "keeps-quarantined-work"
+    case sumsQuarantinedGradients = "sums-quarantined-gradients"
 }
 
 extension Mutant {
@@ -136,6 +154,19 @@ extension Mutant {
         case .samplesWithWrongSeed: "a worker samples with another seed"
         case .differentiatesOldReplica: "a learner differentiates at the oldest version that it holds"
         case .updatesAnyReplica: "a learner applies an update to whatever version it holds"
+        case .admitsStale: "a path that is too old when it comes is recorded all the same"
+        case .batchesStale: "the bound of age is not held: groups close over paths however old"
+        case .forgetsStalenessOnResume: "a start forgets which paths were too old"
+        case .resumesPathsAsNew: "a start takes the journal's paths as sampled by the newest version"
+        case .checksNothing: "nothing is drawn for a check"
+        case .checksByTheSameWorker: "a path's check is asked of the worker that brought it"
+        case .checksTheNewestVersion: "a path's check asks for the newest version in the place of the path's own"
+        case .ignoresCheckVerdict: "whatever a checker says of a path counts as agreement"
+        case .countsACheckerTwice: "a third worker's answer counts as one more of the second's"
+        case .quarantineForgottenOnResume: "a start forgets who was caught"
+        case .keepsQuarantinedWork: "a start takes the void paths of who was caught, as if another had brought them"
+        case .sumsQuarantinedGradients:
+            "a gradient of who was caught is summed in the place of the one that replaced it"
         }
     }
 
@@ -147,10 +178,27 @@ extension Mutant {
         case .ignoresFailedSync: rates.append = 20_000
         case .acceptsTornCheckpoint, .readsOldCheckpoint: rates.save = 60_000
         case .acceptsTornTail, .trustsWriteCache, .resumesWithoutPaths, .resumesWithoutGroups, .resumesWithoutUpdates,
-            .resumesWithoutMerge:
+            .forgetsStalenessOnResume, .resumesPathsAsNew, .quarantineForgottenOnResume,
+            .keepsQuarantinedWork:
             rates.kill = 400
+        // A run has one merge, and the death must come between its record and the checkpoint.
+        case .resumesWithoutMerge: rates.save = 200_000
         default: break
         }
         return rates
+    }
+
+    /// True where the bug can show itself; elsewhere it is not looked for.
+    func concerns(_ course: Course) -> Bool {
+        switch self {
+        // Two versions are made soonest while a lease of a later step is out.
+        case .admitsStale: course.mode == .freeRunning && course.lag == 3 && course.staleness == 1
+        case .batchesStale, .forgetsStalenessOnResume, .resumesPathsAsNew: course.mode == .freeRunning
+        case .checksTheNewestVersion: course.mode == .freeRunning && course.spotCheck > 0
+        case .checksNothing, .checksByTheSameWorker, .ignoresCheckVerdict, .countsACheckerTwice,
+            .quarantineForgottenOnResume, .keepsQuarantinedWork, .sumsQuarantinedGradients:
+            course.spotCheck > 0
+        default: course.spotCheck == 0
+        }
     }
 }

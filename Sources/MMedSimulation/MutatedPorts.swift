@@ -33,20 +33,48 @@ extension Mutant {
         case .retriesForEver: plan.settings.retries = 100_000
         case .givesUpAtOnce: plan.settings.retries = 0
         case .ignoresLag: plan.settings.maxLag += 1
+        case .batchesStale: plan.settings.maxStaleness = 1_000
+        case .checksNothing: plan.settings.spotCheck = 0
         default: break
         }
         return plan
     }
 
     /// The records that a start takes over.
-    func twisted(_ records: [JournalRecord]) -> [JournalRecord] {
-        records.filter { record in
+    func twisted(_ records: [JournalRecord], _ state: RunState, _ plan: RunPlan) -> [JournalRecord] {
+        if self == .resumesPathsAsNew { return records.map { renewed($0, state, plan) } }
+        let caught = records.compactMap { if case .quarantine(let worker) = $0 { worker.worker } else { nil } }
+        if self == .keepsQuarantinedWork { return records.compactMap { kept($0, caught) } }
+        return records.filter { record in
             switch (self, record) {
+            case (.forgetsStalenessOnResume, .drop(let drop)): drop.reason != DroppedPath.stale
+            case (.quarantineForgottenOnResume, .quarantine): false
             case (.resumesWithoutPaths, .path), (.resumesWithoutGroups, .groups), (.resumesWithoutDrops, .drop),
                 (.resumesWithoutUpdates, .update), (.resumesWithoutMerge, .merge):
                 false
             default: true
             }
+        }
+    }
+
+    /// A path that names the version that its adapter had in the checkpoint.
+    private func renewed(_ record: JournalRecord, _ state: RunState, _ plan: RunPlan) -> JournalRecord {
+        guard case .path(var path) = record else { return record }
+        let place = StepPlace(of: path.path.trajectory.slot)
+        guard place.stage == state.stage, plan.stages[place.stage].kind == .reinforce,
+            let newest = state.heads.first(where: { $0.reference.name == path.specialty })?.reference
+        else { return record }
+        (path.path.trajectory.version, path.path.trajectory.adapterDigest) = (newest.version, newest.digest)
+        return .path(path)
+    }
+
+    private func kept(_ record: JournalRecord, _ caught: [Name]) -> JournalRecord? {
+        switch record {
+        case .drop(let drop) where drop.isVoided && drop.reason != DroppedPath.stale: return nil
+        case .path(var path) where caught.contains(path.worker):
+            path.worker = path.specialty
+            return .path(path)
+        default: return record
         }
     }
 

@@ -31,6 +31,9 @@ public enum Mutations {
             while true {
                 let number = shared.withLock { hunt -> Int? in
                     guard hunt.caught == nil, Date().timeIntervalSince(began) < seconds else { return nil }
+                    while !mutant.concerns(Simulation.course(of: Simulation.seed(first, run: hunt.next))) {
+                        hunt.next += 1
+                    }
                     defer { hunt.next += 1 }
                     return hunt.next
                 }
@@ -43,8 +46,9 @@ public enum Mutations {
         let hunt = shared.withLock { $0 }
         var result = MutationResult(mutant: mutant)
         result.seconds = Date().timeIntervalSince(began)
-        result.runs = hunt.caught.map { $0.number + 1 } ?? hunt.next
-        result.faults = hunt.faults.reduce(0) { $0 + ($1.key < result.runs ? $1.value : 0) }
+        let last = hunt.caught?.number ?? .max
+        result.runs = hunt.faults.keys.count { $0 <= last }
+        result.faults = hunt.faults.reduce(0) { $0 + ($1.key <= last ? $1.value : 0) }
         guard let caught = hunt.caught else { return result }
         (result.checker, result.what, result.seed) = (caught.failure.checker, caught.failure.what, caught.failure.seed)
         result.withoutBug = Simulation.one(seed: caught.failure.seed, rates: mutant.rates).failure

@@ -51,6 +51,9 @@ final class SimulatedDisk: StorePort {
         content = Locked(Content(checkpoint: state, former: state, blobs: blobs))
     }
 
+    /// A journal is there before any run.
+    func begin(with records: [JournalRecord]) { content.withLock { $0.records = records } }
+
     var checkpoint: RunState { content.withLock { $0.checkpoint } }
     var records: [JournalRecord] { content.withLock { $0.records } }
     var isFull: Bool {

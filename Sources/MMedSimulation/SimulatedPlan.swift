@@ -8,24 +8,22 @@ struct SimulatedPlan {
     let variant: Int
     /// No sample may be lost to faults, so that the result can be compared with a quiet run's.
     let isExact: Bool
-    static let variants = 6
     static let specialties = ["adult", "brain", "onco"].compactMap { Name($0) }
     static let model = Hashing.digest(of: [1])
 
-    private var lag: Int { [0, 0, 2, 1, 2, 0][variant] }
-    private var updates: Int { [1, 2, 2, 1, 1, 2][variant] }
-    private var resample: Int { [0, 1, 0, 2, 1, 0][variant] }
-    /// One update in so many is refused as not finite; its content decides, so that every run refuses the same.
-    var refusesOneIn: UInt64 { [0, 0, 5, 0, 0, 3][variant] }
+    var course: Course { Course.all[variant] }
 
-    private var loss: LossSettings {
-        var loss = [
-            LossSettings(), LossSettings(), LossSettings(), LossSettings(target: .stripped),
-            LossSettings(klCoefficient: 0.1), LossSettings(),
-        ][variant]
-        loss.updatesPerStep = updates
-        return loss
+    init(_ chance: inout Chance) {
+        variant = chance.below(Course.all.count)
+        isExact = chance.below(4) != 0
     }
+
+    /// One update in so many is refused as not finite; its content decides, so that every run refuses the same.
+    var refusesOneIn: UInt64 { course.refusesOneIn }
+    /// Timing chooses versions, so that no other run has the same bytes.
+    var isFree: Bool { course.mode == .freeRunning }
+    /// Fraction that a second worker computes again.
+    var spotCheck: Double { course.spotCheck }
 
     private var settings: SchedulingSettings {
         var settings = SchedulingSettings()
@@ -38,8 +36,12 @@ struct SimulatedPlan {
         settings.retries = isExact ? 100_000 : 3
         settings.gradientShards = 4
         settings.microbatchTokens = 48
-        settings.maxLag = lag
-        settings.resampleRounds = resample
+        settings.maxLag = course.lag
+        settings.resampleRounds = course.resample
+        settings.mode = course.mode
+        settings.maxStaleness = course.staleness
+        settings.spotCheck = course.spotCheck
+        settings.spotSalt = 0x5A17
         return settings
     }
 
@@ -51,7 +53,7 @@ struct SimulatedPlan {
                 AdapterDescription(
                     name: $0, settings: AdapterSettings(rank: 2, alpha: 4, rankStabilised: false, targets: [.q]))
             },
-            advantages: AdvantageSettings(baseline: .auto), loss: loss,
+            advantages: AdvantageSettings(baseline: .auto), loss: course.lossOfAll,
             stages: [
                 evaluate("eval-base", .base, steps: 2), supervise(steps: 3), evaluate("eval-dsa", .specialty, steps: 1),
                 reinforce(steps: 6), evaluate("eval-gba", .specialty, steps: 1),
@@ -101,7 +103,7 @@ struct SimulatedPlan {
                         return StepPlan(
                             examples: (0..<count).map { example(step * 10 + $0, tokens: 3 + $0 * 2) },
                             exampleIds: (0..<count).map { "\(specialty)-x\(step)-\($0)" },
-                            learningRates: (0..<updates).map { 1e-3 / Double($0 + step + 1) })
+                            learningRates: (0..<course.updates).map { 1e-3 / Double($0 + step + 1) })
                     })
             })
     }
@@ -130,7 +132,7 @@ struct SimulatedPlan {
                             },
                             spares: (0..<2).map {
                                 question("\(specialty)-s\(step)-\($0)", paths: 4, isTied: $0 == 0)
-                            }, learningRates: (0..<updates).map { 1e-4 / Double($0 + 1) })
+                            }, learningRates: (0..<course.updates).map { 1e-4 / Double($0 + 1) })
                     })
             })
     }

@@ -38,6 +38,9 @@ final class SimulatedProcess {
     var credited = Set<PeerID>()
     var cached: [JournalRecord] = []
     var drivenAt: UInt64 = 0
+    var came: [SlotID: Trajectory] = [:]
+    /// The first gradient that came of a shard, and the lease that it came under.
+    var firsts: [ShardID: (lease: LeaseID, worker: Name, bytes: [UInt8])] = [:]
 
     init(id: UInt64, desk: CoordinatorDesk, origin: UInt64, lastLine: UInt64) {
         self.id = id
@@ -51,10 +54,17 @@ final class SimulatedProcess {
 
 /// A place for a worker, who may be dead, and its line to the coordinator.
 struct Seat {
-    let name: Name
+    /// A liar that was caught takes another one.
+    var name: Name
     let role: WorkerRole
     let adapters: [Name]
     let isLiar: Bool
+    /// Some of what it says breaks the protocol, or is another message than the one that it should send.
+    var liesOnWire: Bool
+    /// It returns what its engine did not compute; nil for one that does not.
+    var cheat: Cheat?
+    /// Names that it has had before.
+    var aliases = 0
     var worker: SimulatedWorker?
     /// Counts processes of this place.
     var life: UInt64 = 0

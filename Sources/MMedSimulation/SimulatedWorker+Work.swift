@@ -81,7 +81,8 @@ extension SimulatedWorker {
         for question in lease.questions {
             guard place >= question.slots.count else {
                 let seed = mutant == .samplesWithWrongSeed ? welcome.seed + 1 : welcome.seed
-                let path = SimulatedEngine.path(question.slots[place], question, seed: seed)
+                let truth = SimulatedEngine.path(question.slots[place], question, seed: seed)
+                let path = lied(truth, question.reward)
                 unrecorded[lease.lease, default: [:]][path.slot] = path
                 said.append(.trajectories(lease.lease, [path]))
                 slotsDone += 1
@@ -101,7 +102,7 @@ extension SimulatedWorker {
         if mutant == .differentiatesOldReplica, let oldest = replicas[lease.adapter.name]?.first {
             asked.adapter = oldest.reference
         }
-        let bytes = SimulatedEngine.gradient(asked)
+        let bytes = lied(SimulatedEngine.gradient(asked), lease.shard)
         let gradient = Outgoing(lease: lease, bytes: bytes, digest: Hashing.digest(of: bytes))
         unreceived[lease.lease] = gradient
         // On a connection that is not welcomed yet it goes out when it is.

@@ -37,6 +37,10 @@ final class SimulatedWorker {
     let hello: Hello
     /// A bug that is planted in this worker.
     let mutant: Mutant?
+    /// What it says in the place of what it computed; nil for an honest one.
+    let cheat: Cheat?
+    /// Such lies since they were last counted.
+    var lies: [Fault] = []
     var standing = Standing.introducing
     var welcome: Welcome?
     var phase = WorkerPhase.idle
@@ -72,8 +76,12 @@ final class SimulatedWorker {
     let leasesHeldMax = 2
     private let chunkBytes = 64
 
-    init(hello: Hello, chance: Chance, mutant: Mutant? = nil) {
+    /// What the base model's canary scores on the only kind of processor that there is.
+    private let canary = -40.0
+
+    init(hello: Hello, chance: Chance, cheat: Cheat? = nil, mutant: Mutant? = nil) {
         self.hello = hello
+        self.cheat = cheat
         self.mutant = mutant
         self.chance = chance
         said = [.hello(hello)]
@@ -127,6 +135,7 @@ final class SimulatedWorker {
         guard standing == .introducing else { return }
         self.welcome = welcome
         (silence, limit) = (0, 5)
+        said.append(.canary(CanaryReport(adapter: nil, logprob: canary)))
         for lease in unrecorded.keys.sorted() {
             let paths = (unrecorded[lease] ?? [:]).values.sorted { $0.slot < $1.slot }
             if !paths.isEmpty { said.append(.trajectories(lease, paths)) }

@@ -16,6 +16,14 @@ public struct SimulationReport: Sendable {
     public var hours = 0.0
     /// Times that a coordinator started again.
     public var restarts = 0
+    /// Paths that were too old for their adapter, each asked again.
+    public var stale = 0
+    /// Liars that a check found.
+    public var caught = 0
+    /// Lies that stood at the end, because no check drew them or nobody was there to judge.
+    public var liesLeft = 0
+    /// Journals that were played again to the same end.
+    public var replays = 0
     /// The first run that broke a promise.
     public var failure: SimulationFailure?
 }
@@ -88,6 +96,10 @@ public enum Simulation {
             report.faults.add(one.faults)
             report.hours += one.hours
             report.restarts += one.restarts
+            report.stale += one.stale
+            report.caught += one.caught
+            report.liesLeft += one.liesLeft
+            report.replays += one.replays
             if report.failure == nil { report.failure = one.failure }
         }
     }
@@ -108,6 +120,10 @@ public enum Simulation {
         report.faults = cluster.faults
         report.hours = Double(cluster.now) / 3.6e9
         report.restarts = cluster.restarts
+        report.stale = cluster.ledger.staleCount
+        report.caught = cluster.ledger.quarantined.count
+        report.liesLeft = cluster.ledger.checks.lies.count + cluster.ledger.checks.liesSummed
+        report.replays = cluster.isReplayed ? 1 : 0
         if let breach = cluster.ledger.breach {
             let again = mutant == nil ? Simulation.cluster(seed: seed, rates: rates, linesKept: linesKept) : nil
             again.map(play)
@@ -122,24 +138,52 @@ public enum Simulation {
         var chance = Chance(seed: cluster.seed ^ 0xFA17)
         let faults = UInt64(chance.within(40...240)) * 1_000_000
         cluster.run(faultMicroseconds: faults, patience: 900_000_000)
+        replay(cluster)
+    }
+
+    /// A run that has nothing but the journal of another, honest workers and no faults: what it comes to is the same.
+    private static func replay(_ cluster: Cluster) {
+        guard cluster.outcome == .completed, cluster.ledger.breach == nil, cluster.ledger.checks.liesSummed == 0
+        else { return }
+        // Who was caught is told by the void paths, and what stands is not checked anew.
+        let records = cluster.disk.records.filter { if case .quarantine = $0 { false } else { true } }
+        var plan = cluster.plan
+        plan.settings.spotCheck = 0
+        let again = Cluster(
+            cluster.simulated, plan, seed: cluster.seed, rates: .none, expected: nil, crew: (2, 2, 0), isReplay: true)
+        again.disk.begin(with: records)
+        again.run(faultMicroseconds: 0, patience: 900_000_000)
+        cluster.isReplayed = true
+        if let breach = again.ledger.breach {
+            return cluster.ledger.expect(false, breach.checker, "the journal, played again: \(breach.what)")
+        }
+        let news = again.disk.records.dropFirst(records.count).filter { if case .session = $0 { false } else { true } }
+        cluster.ledger.compareReplay(cluster.disk.checkpoint, again.disk.checkpoint, Array(news))
+    }
+
+    /// The settings that a seed chooses.
+    static func course(of seed: UInt64) -> Course {
+        var chance = Chance(seed: seed &+ 1)
+        return SimulatedPlan(&chance).course
     }
 
     static func cluster(
         seed: UInt64, mutant: Mutant? = nil, rates: FaultRates = .heavy, linesKept: Int = 0
     ) -> Cluster? {
         var chance = Chance(seed: seed &+ 1)
-        let simulated = SimulatedPlan(
-            variant: chance.below(SimulatedPlan.variants), isExact: chance.below(4) != 0)
+        let simulated = SimulatedPlan(&chance)
         guard let plan = simulated.plan else { return nil }
         var expected: RunState?
         if simulated.isExact {
             guard let state = QuietRuns.state(of: simulated) else { return nil }
             expected = state
         }
-        let liars = chance.below(4)
+        let liars = simulated.spotCheck > 0 ? 1 + chance.below(4) : chance.below(4)
+        // Where gradients are checked there are learners to do it.
+        let learners = chance.within(simulated.spotCheck > 0 ? 5...8 : 2...8)
         return Cluster(
             simulated, plan, seed: seed, rates: rates, expected: expected,
-            crew: (chance.within(12...36), chance.within(2...8), liars), mutant: mutant, linesKept: linesKept)
+            crew: (chance.within(12...36), learners, liars), mutant: mutant, linesKept: linesKept)
     }
 }
 

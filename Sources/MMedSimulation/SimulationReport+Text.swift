@@ -20,6 +20,8 @@ extension SimulationReport {
                 + grouped(Double(faults.total) / max(seconds, 1e-9)) + "  times real time "
                 + grouped(hours * 3_600 / max(seconds, 1e-9)),
         ]
+        lines.append(
+            "too old paths \(stale)  liars caught \(caught)  lies left \(liesLeft)  journals played again \(replays)")
         for place in Fault.Place.allCases {
             let kinds = Fault.allCases.filter { $0.place == place }
             lines.append("\(place): " + kinds.map { "\($0) \(faults[$0])" }.joined(separator: ", "))

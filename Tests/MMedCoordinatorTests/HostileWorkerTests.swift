@@ -85,6 +85,33 @@ import Testing
         #expect(metrics(desk.tick(at: start + 30_000)) == [], "nothing was refused since")
     }
 
+    /// One that introduces itself and is refused, again and again, gets no more questions than one that never does.
+    @Test func whoIsRefusedIsAskedNoMoreOftenThanOtherStrangers() {
+        let (plan, store) = (Tiny.plan(evaluation), FakeStore(failsFrom: .max))
+        var desk = CoordinatorDesk(
+            plan: plan, state: Tiny.state(plan, store), modelDigest: Tiny.model,
+            optimizer: FakeOptimizer(store: store, failure: nil), reward: FakeJudge(), store: store)
+        let peer = PeerID(number: 1)
+        var questions = 0
+        func hear(_ message: WorkerMessage, at milliseconds: UInt64) {
+            for case .send(.introduceYourself, _) in desk.take(
+                .message(peer, message), at: Tick(milliseconds: milliseconds))
+            {
+                questions += 1
+            }
+        }
+        for turn in 0..<500 as Range<UInt64> {
+            hear(.ready(credits: 1), at: 5 + turn)
+            hear(.hello(Tiny.hello(.rollout, "a", model: FakeWork.digest(of: [2]))), at: 5 + turn)
+        }
+        #expect(questions == 1)
+        hear(.ready(credits: 1), at: 1_005)
+        #expect(questions == 2)
+        // Once it is in, its next connection is a stranger again.
+        hear(.hello(Tiny.hello(.rollout, "a")), at: 1_006)
+        #expect(desk.name(of: peer) == Name("a"))
+    }
+
     /// 1,024 void leases in a beat of ten kilobytes would be 1,024 answers.
     @Test func beatsAboutVoidLeasesAreAnsweredWithFewWords() async throws {
         let bench = Bench(evaluation) { $0.beatMilliseconds = 60_000 }

@@ -43,6 +43,12 @@ struct Script {
         return last
     }
 
+    /// The coordinator is stopped, and goes on with a look at the time.
+    mutating func sleep(_ duration: Double) {
+        seconds += duration
+        tell(.tick)
+    }
+
     /// Lets time pass in steps of at most a second, so that the core does not take it for its own pause. `beating` says
     /// which workers give signs of life, without progress.
     mutating func wait(_ duration: Double, beating: [String] = [], shown: Bool = false) {

@@ -163,6 +163,85 @@ import Testing
         #expect(script.outcome == .completed)
     }
 
+    /// A liar that only the next coordinator catches: the journal has groups with its paths, which close anew and are
+    /// recorded anew.
+    @Test func groupsOfTheJournalGoWithTheVoidPathsOfTheirStep() throws {
+        var stage = Plans.reinforce(steps: 1, updates: 1, spares: 0)
+        stage.tracks = [stage.tracks[1]]
+        var script = Script(Plans.only([stage]) { $0.spotCheck = 1 })
+        var journal: [JournalRecord] = []
+        func keep(_ actions: [Action]) { for case .record(let record) in actions { journal.append(record) } }
+        keep(script.tell(.tick))
+        join("first", to: &script)
+        while let lease = held("first", script) {
+            keep(script.tell(.trajectories(Name("first")!, lease.lease, lie(lease, script))))
+            keep(script.tell(.ready(Name("first")!, credits: 1)))
+        }
+        guard case .groups(let former) = journal.last else {
+            Issue.record("alone it was checked by nobody: \(journal.count) records")
+            return
+        }
+        var state = script.core.state
+        state.epoch = 2
+        script.core = CoordinatorCore(plan: script.core.plan, state: state, journal: journal)
+        keep(script.tell(.tick))
+        for name in ["first", "second", "third"] { join(name, to: &script) }
+        for _ in 0..<64 {
+            for name in ["first", "second", "third"] {
+                guard let lease = held(name, script) else { continue }
+                let paths = name == "first" ? lie(lease, script) : lie(lease, script, by: 0)
+                keep(script.tell(.trajectories(Name(name)!, lease.lease, paths)))
+                keep(script.tell(.ready(Name(name)!, credits: 1)))
+            }
+        }
+        #expect(isQuarantined("first", script) && script.outcome == nil)
+        let lastVoid = journal.lastIndex { if case .drop(let drop) = $0 { drop.isVoided } else { false } }
+        let lastGroups = journal.lastIndex { if case .groups = $0 { true } else { false } }
+        #expect(try #require(lastGroups) > #require(lastVoid), "the groups closed and no record tells of it")
+        guard case .groups(let closed) = journal[try #require(lastGroups)] else { return }
+        #expect(closed.place == former.place && closed.members.count == former.members.count)
+        // What the next coordinator reads is whole.
+        let open = OpenWork(journal, after: state)
+        #expect(open.groups[closed.place] == closed && open.paths.count == closed.members.count)
+    }
+
+    /// What a stopped coordinator could not hear is no silence of a checker: else a pause would let lies through.
+    @Test(arguments: [60.0, 3_000]) func aPauseOfTheCoordinatorLetsNothingThrough(_ pause: Double) throws {
+        var (script, lease) = script(["second", "third"])
+        script.tell(.trajectories(Name("first")!, lease.lease, lie(lease, script)))
+        script.wait(1, beating: ["first", "second", "third"])
+        for _ in 0..<3 {
+            script.sleep(pause)
+            #expect(script.outcome == nil, "unchecked work is counted after a pause")
+        }
+        _ = take(["second", "third"], &script, lies: { _, _ in 0 })
+        #expect(isQuarantined("first", script) && script.outcome == .completed)
+        #expect(!script.entries.contains { $0.event == "spot-check-idle" })
+    }
+
+    /// A coordinator that was started again waits for its workers for as long as it runs, not while it is stopped.
+    @Test func aPauseAfterAStartIsNoTimeToComeBackIn() throws {
+        let (former, lease) = script(["second"])
+        var journal: [JournalRecord] = [.session(epoch: 1)]
+        for path in former.judged(former.paths(of: lease)) {
+            journal.append(
+                .path(
+                    RecordedPath(
+                        path: path, lease: lease.lease, sentUnder: lease.lease, worker: Name("first")!, question: "",
+                        prompt: "", specialty: Plans.specialties[0])))
+        }
+        var state = former.core.state
+        state.epoch = 2
+        var core = CoordinatorCore(plan: former.core.plan, state: state, journal: journal)
+        _ = core.step(.tick, at: Tick(milliseconds: 1_000))
+        _ = core.step(.tick, at: Tick(milliseconds: 900_000))
+        #expect(core.ending == nil && core.spot.open.count == 6)
+        for second in 901..<914 { _ = core.step(.tick, at: Tick(milliseconds: UInt64(second) * 1_000)) }
+        #expect(core.ending == nil)
+        for second in 914..<920 { _ = core.step(.tick, at: Tick(milliseconds: UInt64(second) * 1_000)) }
+        #expect(core.ending == .completed)
+    }
+
     @Test func aQuarantineStandsForItsKeyAndEveryNameOfIt() {
         let key = PublicKey(String(repeating: "a", count: 40))!
         let caught = QuarantinedWorker(

@@ -9,11 +9,24 @@ import Testing
         bounds.runs = 12
         let report = Simulation.run(seed: 1, bounds: bounds, threads: 1)
         #expect(report.failure == nil, "\(report.text(seconds: 0, threads: 1))")
-        #expect(report.runs == 12 && report.faults.total > 10_000)
+        #expect(report.runs == 12 && report.replays == 12 && report.faults.total > 10_000)
         for place in Fault.Place.allCases {
             let done = Fault.allCases.filter { $0.place == place && report.faults[$0] > 0 }
             #expect(done.count >= 3, "\(place): \(done)")
         }
+    }
+
+    /// Free-running mode and spot checks, by the seeds whose runs have them: what they are about does happen.
+    @Test func agesAndChecksKeepEveryPromise() {
+        var (stale, caught, runs) = (0, 0, 0)
+        for seed in 1...24 as ClosedRange<UInt64> where Simulation.course(of: seed).spotCheck > 0 {
+            let report = Simulation.one(seed: seed)
+            #expect(report.failure == nil, "\(report.text(seconds: 0, threads: 1))")
+            stale += report.stale
+            caught += report.caught
+            runs += 1
+        }
+        #expect(runs >= 4 && stale > 0 && caught > 0, "\(runs) runs, \(stale) too old, \(caught) caught")
     }
 
     @Test func aSeedPlaysTheSameRunAgain() {
@@ -23,7 +36,8 @@ import Testing
     }
 
     @Test(arguments: [
-        Mutant.acknowledgesBeforeCommit, .recordsTwice, .ignoresFence, .keepsEpoch, .sumsInArrivalOrder,
+        Mutant.acknowledgesBeforeCommit, .recordsTwice, .ignoresFence, .keepsEpoch, .sumsInArrivalOrder, .batchesStale,
+        .checksNothing, .checksByTheSameWorker, .quarantineForgottenOnResume,
     ])
     func aPlantedBugIsCaught(mutant: Mutant) {
         let result = Mutations.hunt(mutant, seed: 1, seconds: 60, threads: 1)
