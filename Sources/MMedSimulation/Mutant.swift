@@ -183,6 +183,8 @@ extension Mutant {
             rates.kill = 400
         // A run has one merge, and the death must come between its record and the checkpoint.
         case .resumesWithoutMerge: rates.save = 200_000
+        // Paths of later steps that come late, while the steps before them close.
+        case .admitsStale: (rates.reorder, rates.delay) = (600_000, 500_000)
         default: break
         }
         return rates
