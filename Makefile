@@ -101,7 +101,7 @@ recovery: testtools ## measure a restart with a journal of a million records (RE
 		swift test --skip-build $(TEST_BUILD) --filter ProcessTests.Processes/Recovery
 
 .PHONY: bench
-bench: build ## measure learner and sampler in tokens a second, with the machine's load
+bench: build ## measure learner and sampler, and what the coordinator costs beside the machine's raw limits, with the load
 	.ci/bench.sh $(BIN)
 
 .PHONY: format
@@ -110,4 +110,4 @@ format: ## lay out all Swift files
 
 .PHONY: clean
 clean: ## remove what was built; runs and the model cache stay
-	rm -rf .build .build-test .build-fuzz .build-address .build-thread .build-simulate
+	rm -rf .build .build-*

@@ -1,6 +1,5 @@
 #!/bin/bash
 # Runs the test suite under sanitizers. Usage: .ci/sanitize.sh address|thread ...
-# What is left out, and why, stands in docs/FUZZING.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # A report comes from the sanitizer; Swift's own backtrace would only hold the dying process up.

@@ -12,8 +12,12 @@ static void mark_crash(int number, siginfo_t *info, void *context) {
     // Sent by another process it is no crash of this one.
     int sent = info->si_code <= 0;
     if (!(sent && info->si_pid != getpid())) *crash_flag = 1;
-    // The former action, and the fault happens again; a signal that was sent does not, so it is sent again.
-    sigaction(number, &former_actions[number], NULL);
+    // The former action, and the fault happens again. A signal that was sent does not happen again: it is sent again, and to no
+    // handler, since one that prints where the process was and returns would let it go on.
+    struct sigaction end = {0};
+    end.sa_handler = SIG_DFL;
+    sigemptyset(&end.sa_mask);
+    sigaction(number, sent ? &end : &former_actions[number], NULL);
     if (sent) raise(number);
 }
 

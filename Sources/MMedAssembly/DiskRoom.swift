@@ -33,8 +33,8 @@ struct DiskRoom: Sendable {
     }
 
     /// Throws `tryAgain` when there is too little room to begin.
-    func require() throws {
-        if isLow { throw shortage(mend: "make room, or choose another disk with --run-dir") }
+    func require(isResumed: Bool) throws {
+        if isLow { throw shortage(mend: isResumed ? "make room" : "make room, or choose another disk with --run-dir") }
     }
 
     /// Calls once when the room has become low; looks each second until it is cancelled.

@@ -25,7 +25,11 @@ public struct RunLaunch: Sendable {
                     .usage, at: "--resume", "a resumed run keeps its own configuration and folder",
                     mend: "leave out --config, --set and --run-dir")
             }
+            let place = LaunchRecord.path(in: resume)
             guard let former = LaunchRecord(folder: resume), let name = Name(former.name) else {
+                if FileManager.default.fileExists(atPath: place) {
+                    throw MMedError(.badData, at: place, "it is damaged", mend: "restore it from a backup")
+                }
                 throw MMedError(
                     .badData, at: LaunchRecord.path(in: resume), "there is no run to go on with",
                     mend: "give the folder that `mmed-coord start` printed")
@@ -43,6 +47,10 @@ public struct RunLaunch: Sendable {
             folderPath = resume
             isResumed = true
             return
+        }
+        guard !isAdopted else {
+            throw MMedError(
+                .usage, at: "--adopt", "there is nothing to adopt", mend: "name the folder to go on in with --resume")
         }
         guard let config else {
             throw MMedError(
@@ -130,6 +138,8 @@ public struct RunLaunch: Sendable {
             let report = try session.report()
             say("run \(prepared.name) is complete")
             print(report)
+            // What follows goes to the other stream.
+            fflush(nil)
             say("report: \(folderPath)/report.txt, adapters: \(folderPath)/adapters, merged: \(folderPath)/merged")
             return 0
         case .stopped:

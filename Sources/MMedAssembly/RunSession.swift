@@ -34,7 +34,7 @@ public struct RunSession: Sendable {
                 mend: "go on with `mmed-coord start --resume \(folderPath)`, or choose another --run-dir")
         }
         room = DiskRoom(folderPath, lowWaterMiB: run.config.storage.lowWaterMiB)
-        try room.require()
+        try room.require(isResumed: isResumed)
         folder = try RunFolder(path: folderPath)
         if isResumed { try launch.requireInstance(folder) }
         let layouts = run.layouts
@@ -49,6 +49,8 @@ public struct RunSession: Sendable {
             folder: folder, journal: journal.file, planDigest: run.planDigest, layouts: layouts,
             baseModel: run.host.baseName)
         if let loaded {
+            // Read whole, before anything begins: a worker would be the first to miss one.
+            for digest in loaded.state.blobDigests.sorted() { _ = try folder.blob(digest) }
             try journal.file.verifyTail(from: loaded.journal)
             openRecords = try journal.file.openRecords(after: loaded.state)
             // The epoch is raised on the disk before the first bind, so that fences of the former process are always older.

@@ -16,6 +16,8 @@ extension CoordinatorCore {
         guard let task = rewardTask(of: path.slot), let place = place(of: path.slot),
             path.completionIds.count <= stage.sampling.maxTokens
         else { return nil }
+        // An answer to a check is read as well: two liars whose answers nobody could read must not agree with each other.
+        if isCheck(lease, of: name) { return spot.open[.path(path.slot)]?.lease == lease ? task : nil }
         switch slot(at: place).status {
         case .leased(let holder): return holder == lease && leases[lease]?.worker == name ? task : nil
         case .open: return isOfEarlierEpoch(lease) ? task : nil

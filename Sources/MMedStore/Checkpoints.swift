@@ -92,7 +92,8 @@ extension RunFolder {
         let file = path + "/checkpoint.json"
         guard let data = FileManager.default.contents(atPath: file) else {
             throw MMedError(
-                .badData, at: file, "there is no checkpoint", mend: "give the folder of a run that has begun")
+                .badData, at: file, "there is no checkpoint",
+                mend: "give the folder of a run that has begun, or restore the file from a backup")
         }
         do {
             // Another format may have other fields.
@@ -106,7 +107,9 @@ extension RunFolder {
         } catch let error as MMedError {
             throw error
         } catch {
-            throw MMedError(.badData, at: file, "not a manifest (\(error))", mend: "restore it from a backup")
+            throw MMedError(
+                .badData, at: file, "it is no manifest of a checkpoint, or is damaged",
+                mend: "restore it from a backup; the checkpoints that it could name are whole in checkpoints/")
         }
     }
 

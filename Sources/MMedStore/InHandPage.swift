@@ -27,7 +27,7 @@ struct InHandPage {
         func refused(_ what: String) -> MMedError {
             MMedError(
                 .tryAgain, at: path, "\(what) (\(String(cString: strerror(errno))))",
-                mend: "check the disk's space and permissions, then go on with --resume")
+                mend: "check the disk, or remove it, then go on with --resume")
         }
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw refused("cannot be opened") }

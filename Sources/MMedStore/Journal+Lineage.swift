@@ -77,6 +77,9 @@ extension Journal {
                     return table
                 }
             }
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_MISUSE {
+            throw MMedError(
+                .usage, at: "the query", "it is not one statement", mend: "ask one query at a time (docs/LINEAGE.md)")
         } catch let error as DatabaseError
             where error.resultCode == .SQLITE_ERROR || error.resultCode == .SQLITE_READONLY
         {

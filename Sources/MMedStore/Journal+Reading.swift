@@ -22,10 +22,17 @@ extension Journal {
         } catch { throw Journal.explained(error, path) }
     }
 
-    /// Checks the whole chain, from the first record, and decodes every record. Returns the head.
-    /// Throws `badData` naming the first record that is damaged.
+    /// Checks the whole chain, from the first record, decodes every record, and holds the file's indices against its tables: a
+    /// query goes by them. Returns the head. Throws `badData` naming the first record or index that is damaged.
     public func verify() throws -> JournalHead {
-        do { return try database.read { try chain($0, after: .empty) } } catch { throw Journal.explained(error, path) }
+        do {
+            return try database.read { db in
+                let head = try chain(db, after: .empty)
+                let found = try String.fetchOne(db, sql: "PRAGMA integrity_check(1)")
+                guard found == "ok" else { throw damaged("SQLite's own check finds: \(found ?? "nothing")") }
+                return head
+            }
+        } catch { throw Journal.explained(error, path) }
     }
 
     private func chain(_ db: Database, after head: JournalHead) throws -> JournalHead {

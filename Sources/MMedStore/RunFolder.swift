@@ -72,6 +72,11 @@ public final class RunFolder: Sendable {
     /// A blob of a folder that another process may own. Throws `badData` when it is missing or damaged.
     public static func readBlob(_ digest: Digest, path: String) throws -> [UInt8] {
         let blob = path + "/blobs/" + digest.hex
+        guard FileManager.default.fileExists(atPath: blob) else {
+            throw MMedError(
+                .badData, at: blob, "the run rests on this file, and it is missing",
+                mend: "restore it from a backup, or begin the run anew")
+        }
         let file = try MappedFile(path: blob)
         let bytes = try file.bytes(at: 0, count: file.count)
         guard ContentDigest.of(bytes) == digest else {

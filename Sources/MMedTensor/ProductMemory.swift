@@ -3,8 +3,9 @@ public import MMedCore
 
 /// OpenBLAS's own memory.
 public enum ProductMemory {
-    /// Address space that OpenBLAS 0.3.21 takes for each thread at its first product, and keeps.
-    static let bytesPerThread = 128 << 20
+    /// Address space that OpenBLAS 0.3.21 takes for each thread at its first product, and keeps (128 MiB), with half as much
+    /// for what the product is made of.
+    static let bytesPerThread = 192 << 20
 
     /// Throws `tryAgain` when the process may not have the address space for products on so many threads at once (`ulimit -v`, a
     /// strict overcommit). OpenBLAS does not fail then: it asks again, for ever, on a busy processor.

@@ -48,8 +48,11 @@ struct LineageCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
-            let query = try query ?? JournalTool.query(ofDigest: digest ?? "")
-            print(try JournalTool.lineage(folder: folder, query: query))
+            if let query {
+                print(try JournalTool.lineage(folder: folder, query: query))
+            } else {
+                print(try JournalTool.lineage(folder: folder, ofDigest: digest ?? ""))
+            }
         }
     }
 }

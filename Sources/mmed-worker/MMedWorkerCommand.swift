@@ -52,7 +52,10 @@ struct MMedWorkerCommand: AsyncParsableCommand {
     @Option(help: "Paths sampled at once.")
     var paths = 32
 
-    @Option(help: "Seconds to wait for a coordinator that does not answer.")
+    @Option(
+        help:
+            "Seconds to wait for a coordinator that does not answer; one that had answered is waited for until a signal comes."
+    )
     var waitSeconds = 300
 
     @Flag(help: .hidden)

@@ -65,6 +65,37 @@ import Testing
         #expect(bench.telemetry.count("worker-quarantined") == 1)
     }
 
+    /// Answers that no tokenizer can read are no voices, however many workers give the same one.
+    @Test func unreadableAnswersDoNotOutvoteAnHonestPath() async throws {
+        let bench = Bench([Tiny.stage("eval-base", .evaluate, .base, 1)]) {
+            $0.spotCheck = 1
+            $0.slotsPerLease = 64
+        }
+        func joined(_ name: String) async throws -> Line {
+            let line = try await Line.joined(bench.router, Tiny.hello(.rollout, name), credits: 0)
+            line.say(.canary(CanaryReport(adapter: nil, logprob: -40)))
+            line.say(.ready(credits: 1))
+            return line
+        }
+        let honest = try await joined("honest")
+        let all = try await honest.rollout()
+        // There before the paths come, so that they are who is asked.
+        let liars = [try await joined("liar-1"), try await joined("liar-2")]
+        bench.answer(all, on: honest)
+        for liar in liars {
+            let lease = try await liar.rollout()
+            let question = try #require(lease.questions.first)
+            var path = FakeWork.path(try #require(question.slots.first), question, seed: 5)
+            path.completionIds[0] = 5_000
+            liar.say(.trajectories(lease.lease, [path]))
+            #expect(try await liar.revoked() == lease.lease)
+        }
+        #expect(bench.telemetry.count("path-unreadable") == 2)
+        #expect(bench.telemetry.count("spot-check-differs") == 0)
+        #expect(bench.telemetry.count("worker-quarantined") == 0)
+        try await bench.stop()
+    }
+
     /// What the journal says of a worker holds for a coordinator that was started again.
     @Test func aQuarantinedKeyIsRefusedAfterARestart() throws {
         let store = FakeStore()

@@ -34,7 +34,7 @@ extension Processes.FailureTable {
     private static let alone = "listen: tcp://127.0.0.1:0\nworkers: []\n"
 
     private func armed(_ deed: String) -> [String: String] {
-        ["MMED_FAILPOINT": "\(Poison.failpoint):\(deed)", "SWIFT_BACKTRACE": "enable=no"]
+        ["MMED_FAILPOINT": "\(Poison.failpoint):\(deed)"]
     }
 
     /// Goes on without a failpoint, by two workers of the test, after `before` has seen the coordinator listen.

@@ -28,8 +28,21 @@ public enum JournalTool {
         try Journal(existingIn: folder).rows(of: query).map { $0.joined(separator: "\t") }.joined(separator: "\n")
     }
 
-    /// What trained an adapter version and all that it descends from, by the first digits of its digest.
-    public static func query(ofDigest prefix: String) throws -> String {
+    /// What trained an adapter version and all that it descends from, by the first digits of its digest: rows as of `lineage`.
+    /// Throws `badData` when the run has trained no version of such a digest.
+    public static func lineage(folder: String, ofDigest prefix: String) throws -> String {
+        let query = try query(ofDigest: prefix)
+        let journal = try Journal(existingIn: folder)
+        let versions = try journal.rows(of: "SELECT digest FROM ancestry WHERE digest LIKE '\(prefix)%' LIMIT 1")
+        guard versions.count > 1 else {
+            throw MMedError(
+                .badData, at: "--digest \(prefix)", "no version that this run has trained has such a digest",
+                mend: "take it from progress.log or from `mmed-coord status`")
+        }
+        return try journal.rows(of: query).map { $0.joined(separator: "\t") }.joined(separator: "\n")
+    }
+
+    private static func query(ofDigest prefix: String) throws -> String {
         guard (4...64).contains(prefix.count), prefix.allSatisfy({ $0.isHexDigit && !$0.isUppercase }) else {
             throw MMedError(
                 .usage, at: "--digest", "\"\(prefix)\" is not 4 to 64 hexadecimal digits",
