@@ -70,25 +70,4 @@ extension Processes.FailureTable {
         try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
         try await expectVerified(run.folder, in: run.scratch)
     }
-
-    /// An address space that leaves no room for OpenBLAS, which would ask for it for ever.
-    @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/prlimit"), "needs prlimit of util-linux"))
-    func row11_aMergeWithoutAddressSpaceEndsTheRunWithAWord() async throws {
-        let run = try await Watched(environment: ["MMED_FAILPOINT": "merge-before:1:stop"])
-        try await eventually("the merge") { run.program.isStopped || !run.program.isRunning }
-        // Threads that end meanwhile give their stacks back: what is left over must be less than the products need all the same.
-        let status = text(of: "/proc/\(run.program.processID)/status")
-        let kibibytes = try #require(status.firstMatch(of: /VmSize:\s+(\d+) kB/).flatMap { Int($0.1) })
-        let limit = (kibibytes + 32 * 1024) * 1024
-        let set = try await Program(
-            "prlimit", ["--pid", "\(run.program.processID)", "--as=\(limit)"], in: run.scratch, folder: "/usr/bin"
-        ).end()
-        #expect(set.code == 0, "\(set)")
-        run.program.signal(SIGCONT)
-        let ended = try await run.program.end()
-        #expect(ended.code == 75 && ended.errors.contains("ulimit -v"), "\(ended)")
-        let again = try await run.resume()
-        #expect(again.code == 0, "\(again)")
-        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
-    }
 }
