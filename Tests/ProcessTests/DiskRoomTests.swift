@@ -24,9 +24,24 @@ extension Processes.FailureTable {
         defer { withExtendedLifetime(small) {} }
         var arguments = try await Lab.shared.value.arguments(Lab.cluster(), "run", in: scratch)
         arguments[arguments.count - 1] = disk + "/run"
-        let ended = try await coordinator(arguments + ["--set", "storage.lowWaterMiB=15"], in: scratch)
+        // The learner stands still in the middle of a step, so that the run is not over before anybody looks at the disk.
+        let program = try Program(
+            "mmed-coord", arguments + ["--set", "storage.lowWaterMiB=15"], in: scratch,
+            environment: ["MMED_FAILPOINT": "worker-differentiate-after:3:stop"])
+        let log = disk + "/run/progress.log"
+        func learner() -> Int32? {
+            text(of: log).split(separator: "\n").compactMap { ProgressLine($0) }
+                .first { $0.event == "worker-joined" && $0.values["worker"] == "learner-1" }
+                .flatMap { $0.values["pid"] }.flatMap { Int32($0) }
+        }
+        try await eventually("the learner's stop") {
+            learner().map { text(of: "/proc/\($0)/stat").contains(") T ") } ?? false
+        }
+        try Data(count: 4 << 20).write(to: URL(fileURLWithPath: disk + "/filler"))
+        try await eventually("the word about the disk") { text(of: log).contains("event=disk-low free_mib=") }
+        kill(try #require(learner()), SIGCONT)
+        let ended = try await program.end()
         #expect(ended.code == 75 && ended.errors.contains("storage.lowWaterMiB"), "\(ended)")
-        #expect(text(of: disk + "/run/progress.log").contains("event=disk-low free_mib="))
         try await expectVerified(disk + "/run", in: scratch)
         #expect(small.grow(to: "64m"))
         let again = try await coordinator(["start", "--resume", disk + "/run"], in: scratch)
