@@ -58,24 +58,26 @@ struct FarewellTests {
         withExtendedLifetime(worker) {}
     }
 
-    @Test("a flood behind the end is read past, and the goodbye in it is found")
-    func flood() async throws {
-        let coordinator = try Sample.listening()
-        let worker = try Sample.connected(to: coordinator)
-        await worker.send(Sample.hello())
-        var events = coordinator.inbound.makeAsyncIterator()
-        guard case .message(let peer, _) = await events.next() else {
-            Issue.record("no hello")
-            return
+    @Test("behind a full queue that nobody reads any more the goodbye is heard all the same")
+    func fullQueue() throws {
+        let bell = try Bell()
+        let mailbox = Mailbox<CoordinatorSide.Letter>(bell: bell, capacity: .max)
+        let side = CoordinatorSide(mailbox: mailbox, inbound: InboundQueue(bell: bell))
+        var sequence: UInt64 = 0
+        func say(_ message: WorkerMessage) throws {
+            let body = try MessageCodec.encode(message, sequence: sequence)
+            sequence += 1
+            _ = side.hear(WireSocket.Received(routingID: [0, 1], body: body, partCount: 1))
         }
-        coordinator.send(.end(reason: "done"), to: peer)
-        // More than the queue takes that nobody reads any more.
-        for number in 0..<(2 * Limits.inboundQueueMessages) { await worker.send(.ready(credits: number % 8)) }
-        await worker.send(.goodbye(reason: "done"))
-        let clock = ContinuousClock()
-        let before = clock.now
-        await coordinator.close()
-        #expect(clock.now - before < .milliseconds(Limits.goodbyeMilliseconds), "the goodbye was not seen")
-        await worker.close()
+        try say(Sample.hello())
+        let end = try MessageCodec.encode(CoordinatorMessage.end(reason: "done"))
+        mailbox.postNow(CoordinatorSide.Letter(peer: PeerID(number: 1), frame: end, isEnd: true))
+        #expect(!side.takeMail() && side.awaitsGoodbyes)
+        for _ in 0..<Limits.inboundQueueMessages { try say(.ready(credits: 1)) }
+        #expect(!side.hasRoom())
+        mailbox.requestClose()
+        #expect(side.takeMail() && side.hasRoom() && side.awaitsGoodbyes)
+        try say(.goodbye(reason: "done"))
+        #expect(!side.awaitsGoodbyes)
     }
 }
