@@ -29,7 +29,7 @@ search() {
     local target=$1 log=$build/log/$1 code=0
     mkdir -p "$build/corpus/$target" "$build/found/$target" "$build/log"
     # One input may take 10 s, one block 64 MiB, the program 1 GiB: the limits that a reader of hostile bytes keeps.
-    MMED_FUZZ_TARGET=$target "$program" -max_total_time="$seconds" -print_final_stats=1 -timeout=10 -rss_limit_mb=1024 \
+    MMED_FUZZ_TARGET=$target "$program" -max_total_time="$seconds" -seed="${MMED_FUZZ_SEED:-0}" -print_final_stats=1 -timeout=10 -rss_limit_mb=1024 \
         -malloc_limit_mb=64 -artifact_prefix="$build/found/$target/" -use_value_profile=1 \
         "$build/corpus/$target" "Tests/FuzzTests/Corpus/$target" > "$log" 2>&1 < /dev/null || code=$?
     local executions coverage
