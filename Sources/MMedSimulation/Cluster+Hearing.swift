@@ -73,7 +73,13 @@ extension Cluster {
     }
 
     private func judge(_ effects: [DeskEffect], after before: Before, _ name: Name, _ seat: Int) {
-        let end = effects.contains { if case .send(.end, _) = $0 { true } else { false } }
+        // Who says again what another said may be refused for its role before it is heard.
+        let end = effects.contains { effect in
+            switch effect {
+            case .send(.end, _), .send(.refused, _): true
+            default: false
+            }
+        }
         if before.isContradiction {
             ledger.expect(
                 end, "evidence is acted on", "\(name) gave two paths for a slot and stays")
