@@ -21,7 +21,7 @@ public final class InHandFile: InHandPort, @unchecked Sendable {
 
     /// What the file told when it was opened.
     public struct Findings: Sendable {
-        /// In the order of the places.
+        /// Each message once, whatever places it was in.
         public var suspects: [Suspect] = []
         /// The file was damaged and begins anew: what it knew is forgotten.
         public var wasDamaged = false
@@ -52,12 +52,12 @@ public final class InHandFile: InHandPort, @unchecked Sendable {
             try page.synchronise(path)
             let entries = page.entries
             findings.suspects = Set(found).sorted { $0.hash < $1.hash }.map { InHandFile.suspect($0, entries) }
+            let known = entries.map { InHandFile.suspect($0.mark, entries) }
             poison = Set(
-                entries.filter { InHandFile.suspect($0.mark, entries).crashesOfMessage >= InHandFile.crashesMost }
+                known.filter { $0.crashesOfMessage >= InHandFile.crashesMost }
                     .map { FrameMark(hash: $0.mark.hash, byteCount: $0.mark.byteCount, sender: nil) })
             senders = Set(
-                entries.filter { InHandFile.suspect($0.mark, entries).crashesOfSender >= InHandFile.crashesMost }
-                    .compactMap(\.mark.sender))
+                known.filter { $0.crashesOfSender >= InHandFile.crashesMost }.compactMap(\.mark.sender))
         }
         keys = page.keys
         base.store(page.base, ordering: .releasing)

@@ -24,23 +24,7 @@ final class HandshakeMonitor {
         let events =
             ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
             | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
-        guard zmq_socket_monitor(watched, place, events) == 0, let socket = zmq_socket(context, ZMQ_PAIR) else {
-            throw HandshakeMonitor.refused()
-        }
-        self.socket = socket
-        var linger: Int32 = 0
-        zmq_setsockopt(socket, ZMQ_LINGER, &linger, 4)
-        guard zmq_connect(socket, place) == 0 else {
-            let error = HandshakeMonitor.refused()
-            close()
-            throw error
-        }
-    }
-
-    private static func refused() -> MMedError {
-        MMedError(
-            .tryAgain, "ZeroMQ does not tell of handshakes: \(describe(zmq_errno()))",
-            mend: "raise the limit of open files (ulimit -n)")
+        socket = try monitorEnd(of: watched, in: context, at: place, events, what: "handshakes")
     }
 
     /// The next event that was not taken yet; nil when there is none.
@@ -71,24 +55,8 @@ final class SocketFarewell {
     private let socket: UnsafeMutableRawPointer
 
     init(of watched: UnsafeMutableRawPointer, in context: UnsafeMutableRawPointer) throws(MMedError) {
-        let place = "inproc://mmed-farewell"
-        guard zmq_socket_monitor(watched, place, ZMQ_EVENT_MONITOR_STOPPED) == 0,
-            let socket = zmq_socket(context, ZMQ_PAIR)
-        else { throw SocketFarewell.refused() }
-        self.socket = socket
-        var linger: Int32 = 0
-        zmq_setsockopt(socket, ZMQ_LINGER, &linger, 4)
-        guard zmq_connect(socket, place) == 0 else {
-            let error = SocketFarewell.refused()
-            zmq_close(socket)
-            throw error
-        }
-    }
-
-    private static func refused() -> MMedError {
-        MMedError(
-            .tryAgain, "ZeroMQ does not tell of the socket's end: \(describe(zmq_errno()))",
-            mend: "raise the limit of open files (ulimit -n)")
+        socket = try monitorEnd(
+            of: watched, in: context, at: "inproc://mmed-farewell", ZMQ_EVENT_MONITOR_STOPPED, what: "the socket's end")
     }
 
     /// Waits for the event, no longer than that, and is used up.
@@ -102,4 +70,28 @@ final class SocketFarewell {
         }
         zmq_close(socket)
     }
+}
+
+/// The end at which events of a socket are heard. A socket has one monitor, and its events have one hearer.
+private func monitorEnd(
+    of watched: UnsafeMutableRawPointer, in context: UnsafeMutableRawPointer, at place: String, _ events: Int32,
+    what: String
+) throws(MMedError) -> UnsafeMutableRawPointer {
+    func refused() -> MMedError {
+        MMedError(
+            .tryAgain, "ZeroMQ does not tell of \(what): \(describe(zmq_errno()))",
+            mend: "raise the limit of open files (ulimit -n)")
+    }
+    guard zmq_socket_monitor(watched, place, events) == 0, let socket = zmq_socket(context, ZMQ_PAIR) else {
+        throw refused()
+    }
+    var linger: Int32 = 0
+    zmq_setsockopt(socket, ZMQ_LINGER, &linger, 4)
+    guard zmq_connect(socket, place) == 0 else {
+        let error = refused()
+        zmq_socket_monitor(watched, nil, 0)
+        zmq_close(socket)
+        throw error
+    }
+    return socket
 }

@@ -25,7 +25,11 @@ public enum JournalTool {
     /// The rows of a query as tab-separated lines below the column names. Throws `usage` for a query that is not understood or
     /// would change something, `tryAgain` while a coordinator works in the folder.
     public static func lineage(folder: String, query: String) throws -> String {
-        try Journal(existingIn: folder).rows(of: query).map { $0.joined(separator: "\t") }.joined(separator: "\n")
+        lines(try Journal(existingIn: folder).rows(of: query))
+    }
+
+    private static func lines(_ rows: [[String]]) -> String {
+        rows.map { $0.joined(separator: "\t") }.joined(separator: "\n")
     }
 
     /// What trained an adapter version and all that it descends from, by the first digits of its digest: rows as of `lineage`.
@@ -39,7 +43,7 @@ public enum JournalTool {
                 .badData, at: "--digest \(prefix)", "no version that this run has trained has such a digest",
                 mend: "take it from progress.log or from `mmed-coord status`")
         }
-        return try journal.rows(of: query).map { $0.joined(separator: "\t") }.joined(separator: "\n")
+        return lines(try journal.rows(of: query))
     }
 
     private static func query(ofDigest prefix: String) throws -> String {
