@@ -12,5 +12,5 @@ load "after learner and sampler"
 clang -O2 -Wall -Werror -o "$1/limits" .ci/limits.c -lzmq -lsqlite3 -lpthread
 "$1/limits" .
 load "after the raw limits"
-"$1/mmed-coord" bench --cost
+"$1/mmed-coord" bench --cost --config configs/quickstart.yaml
 load after

@@ -24,7 +24,7 @@ final class LocalWorkers: Sendable {
     private let isStopping = Atomic<Bool>(false)
     /// A worker that dies more often than this is not started again: its log tells why.
     private static let restartsMax = 5
-    /// Longer than a coordinator takes to close its socket.
+    /// A worker may hear of a run's end before this process has noticed it.
     private static let restartSeconds = 2.0
 
     /// The workers of a cluster that are started here, with the names they get.
@@ -128,10 +128,8 @@ final class LocalWorkers: Sendable {
         }
     }
 
-    /// From now on a worker that ends is not started again: a draining coordinator lets its workers go.
-    func letGo() { isStopping.store(true, ordering: .releasing) }
-
-    /// From now on a worker that ends stays ended: the run is being stopped, and workers leave when they have nothing left.
+    /// From now on a worker that ends stays ended: the run is over or being stopped, and workers leave when they have nothing
+    /// left.
     func expectEnds() { isStopping.store(true, ordering: .releasing) }
 
     /// Waits for all of them to end after the coordinator has told them to; those that linger are ended.

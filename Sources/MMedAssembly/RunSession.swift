@@ -141,7 +141,6 @@ public struct RunSession: Sendable {
             telemetry.clear()
             workers.expectEnds()
             say("stopping: finishing what is leased, then committing (again Ctrl-C: stop at once, to the last step)")
-            workers.letGo()
             Task { await coordinator.drain() }
         } onSecond: {
             keys?.end()
@@ -155,7 +154,7 @@ public struct RunSession: Sendable {
         try workers.start()
         let outcome: Outcome
         do {
-            outcome = try await coordinator.run()
+            outcome = try await coordinator.run { workers.expectEnds() }
         } catch {
             workers.stop(within: 5)
             throw error
@@ -175,7 +174,6 @@ public struct RunSession: Sendable {
                 LogEntry(
                     .warn, scope: "run", event: "disk-low", fields: [.init("free_mib", .int(room.freeMiB ?? 0))]))
             workers.expectEnds()
-            workers.letGo()
             Task { await coordinator.drain() }
         }
     }

@@ -35,8 +35,9 @@ public actor Coordinator {
     }
 
     /// Runs until the core finishes; throws what a port threw when the run cannot go on, `internalError` when the wire
-    /// closes before the end, and `CancellationError` when its task is cancelled.
-    public func run() async throws -> Outcome {
+    /// closes before the end, and `CancellationError` when its task is cancelled. `whenOver` is called when nothing more will
+    /// be done, before anybody is told: the farewell takes a while where somebody does not answer it.
+    public func run(whenOver: @Sendable () -> Void = {}) async throws -> Outcome {
         perform(desk.tick(at: now()))
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.listen() }
@@ -47,6 +48,7 @@ public actor Coordinator {
             // An update or a merge under way is finished: it writes what a resumed run may use.
             jobs.finish()
         }
+        whenOver()
         for case .send(let message, let peer) in desk.farewell() { endpoint.send(message, to: peer) }
         await endpoint.close()
         if let failure { throw failure }

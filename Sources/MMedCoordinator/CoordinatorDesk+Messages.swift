@@ -121,7 +121,8 @@ extension CoordinatorDesk {
 
     /// A gradient that is here already is acknowledged again; one that nobody waits for is not kept.
     private mutating func answerUnawaited(_ chunk: GradientChunk, from name: Name) {
-        if let bytes = gradients.bytesHeld(of: chunk.shard, under: chunk.lease) {
+        // Bytes of a shard that was taken back stay until the record of it is on the disk.
+        if core.counts(chunk.shard), let bytes = gradients.bytesHeld(of: chunk.shard, under: chunk.lease) {
             tell(name, .gradientReceived(chunk.lease, bytes: bytes))
             return
         }

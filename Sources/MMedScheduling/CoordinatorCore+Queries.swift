@@ -40,6 +40,12 @@ extension CoordinatorCore {
         return true
     }
 
+    /// True while the gradient of this shard counts: one that was taken back is not to be acknowledged again.
+    public func counts(_ id: ShardID) -> Bool {
+        guard state.stage < plan.stages.count, let place = place(of: id) else { return false }
+        return tracks[place.track].steps[0].shards[place.shard].status.isReceived
+    }
+
     /// True while the worker holds the lease.
     public func isLive(_ lease: LeaseID, of name: Name) -> Bool { leases[lease]?.worker == name }
 

@@ -11,11 +11,11 @@ struct BenchCommand: AsyncParsableCommand {
 
             Example:
               mmed-coord bench --threads 2 --rounds 3
-              mmed-coord bench --cost
+              mmed-coord bench --cost --config configs/quickstart.yaml
             """)
 
-    @Option(help: "Model file, folder or pinned name.")
-    var model = "smollm2-135m-instruct-q4_1"
+    @Option(help: "Model file, folder or pinned name (smollm2-135m-instruct-q4_1).")
+    var model: String?
 
     @Option(help: "Compute threads.")
     var threads = 2
@@ -29,6 +29,9 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("With --cost, a folder on the disk that is measured.", valueName: "folder"))
     var diskFolder = "."
 
+    @Option(help: "With --cost, a run's configuration: what disk and keys cost of its GBA step.")
+    var config: String?
+
     @Option(help: .hidden)
     var crowd: String?
 
@@ -37,6 +40,7 @@ struct BenchCommand: AsyncParsableCommand {
 
     func validate() throws {
         try requireThreads(threads)
+        if config != nil && !cost { throw ValidationError("--config is a part of --cost: give both") }
         guard (1...100).contains(rounds) else { throw ValidationError("--rounds: expected 1 to 100, found \(rounds)") }
     }
 
@@ -47,9 +51,9 @@ struct BenchCommand: AsyncParsableCommand {
                     FileHandle.standardOutput.write(Data((line + "\n").utf8))
                 }
             }
-            if cost { return try await CostBench.run(folder: diskFolder) { print($0) } }
+            if cost { return try await CostBench.run(folder: diskFolder, config: config, model: model) { print($0) } }
             try BenchTool.run(
-                model: model, threads: threads, rounds: rounds, say: { print($0) })
+                model: model ?? "smollm2-135m-instruct-q4_1", threads: threads, rounds: rounds, say: { print($0) })
         }
     }
 }

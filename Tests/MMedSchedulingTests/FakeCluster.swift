@@ -169,6 +169,7 @@ struct FakeCluster {
         let actions = core.step(event, at: Tick(milliseconds: now))
         for action in actions where !isKilled { perform(action) }
         if events % invariantsEvery == 0 { problems += Invariants.problems(of: core) }
+        if !isKilled { expectThatHeldGradientsCount() }
         if isKilled {
             (isKilled, killAfterRecord, outcome) = (false, nil, nil)
             restart()
@@ -186,6 +187,12 @@ struct FakeCluster {
             restart()
         } else if draw.chance(faults.drain) && draw.chance(300) {
             put(.event(.drain), in: 0)
+        }
+    }
+
+    private mutating func expectThatHeldGradientsCount() {
+        for shard in gradients.keys.sorted() where !core.counts(shard) {
+            problems.append("the gradient of shard \(shard) is kept, and does not count")
         }
     }
 

@@ -29,6 +29,21 @@ import Testing
         #expect(runs >= 4 && stale > 0 && caught > 0, "\(runs) runs, \(stale) too old, \(caught) caught")
     }
 
+    /// Seeds that found a bug of the program or of a checker, as docs/SIMULATION.md and the log of changes tell it.
+    @Test(
+        arguments: [
+            // Answers that no tokenizer could read outvoted an honest path.
+            11_687_522_808_016_481_304,
+            // The silence of a worker was judged when its line came out, not when it had been silent.
+            9_713_239_539_168_342_645,
+            // A gradient that was taken back was acknowledged again while the record of it waited for the disk.
+            5_479_020_018_280_759_725,
+        ] as [UInt64])
+    func aSeedThatFoundABugFindsNoneAnyMore(seed: UInt64) {
+        let report = Simulation.one(seed: seed)
+        #expect(report.failure == nil, "\(report.text(seconds: 0, threads: 1))")
+    }
+
     @Test func aSeedPlaysTheSameRunAgain() {
         let runs = [UInt64(7), 7, 8].map { Simulation.one(seed: $0) }
         #expect(runs[0].faults == runs[1].faults && runs[0].events == runs[1].events)

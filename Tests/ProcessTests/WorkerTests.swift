@@ -1,5 +1,12 @@
 import Foundation
+import MMedAssembly
+import MMedConfig
+import MMedCore
+import MMedLocks
+import MMedProtocol
 import Testing
+
+@testable import MMedTransport
 
 extension Processes {
     @Suite(.serialized) struct Workers {}
@@ -67,6 +74,32 @@ extension Processes.Workers {
         let ended = try await run.end(within: 120)
         #expect(ended.code == 0, "\(ended)")
         for hand in hands { #expect(try await hand.end().code == 0) }
+        try RunResult(scratch.path + "/run").expectSame(as: try await Lab.unbroken.value)
+    }
+
+    /// The farewell waits for a peer that is told of the end and does not answer; the others are not missed meanwhile.
+    @Test func aPeerThatNeverSaysGoodbyeIsAllThatTheEndWaitsFor() async throws {
+        let lab = try await Lab.shared.value
+        let scratch = try Scratch()
+        let run = try Program("mmed-coord", try lab.arguments(Lab.cluster(), "run", in: scratch), in: scratch)
+        let address = try await boundAddress(of: run)
+        let isOver = Locked(false)
+        let peer = try HostilePeer(address, .open) { isOver.withLock { $0 } }
+        defer { peer.close() }
+        var model = ModelConfig()
+        model.path = lab.model
+        let hello = Hello(
+            role: .rollout, name: try #require(Name("mute")), instance: 1,
+            modelDigest: try ModelHost(cluster: model, override: nil).digest, threads: 1, adapters: [],
+            host: "elsewhere", processID: 1)
+        #expect(try peer.say(.hello(hello)) != nil)
+        let ended = try await run.end(within: 120)
+        isOver.withLock { $0 = true }
+        #expect(ended.code == 0, "\(ended)")
+        let lines = try ProgressLine.all(scratch.path + "/run")
+        #expect(lines.contains { $0.event == "worker-joined" && $0.values["worker"] == "mute" })
+        #expect(!lines.contains { $0.event == "worker-process" }, "\(lines.suffix(4))")
+        #expect(lines.last?.event == "completed" || lines.last?.event == "refusals", "\(lines.suffix(4))")
         try RunResult(scratch.path + "/run").expectSame(as: try await Lab.unbroken.value)
     }
 

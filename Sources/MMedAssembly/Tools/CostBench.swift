@@ -12,8 +12,11 @@ public enum CostBench {
     private static let pathsPerSecond = 1_000
     private static let ackSeconds = 10
 
-    /// Measures row by row; `folder` is on the disk that is to be measured, and what is written there is removed.
-    public static func run(folder: String, say: @escaping (String) -> Void) async throws {
+    /// Measures row by row; `folder` is on the disk that is to be measured, and what is written there is removed. With the
+    /// path of a configuration its GBA step is measured too.
+    public static func run(
+        folder: String, config: String?, model: String?, say: @escaping (String) -> Void
+    ) async throws {
         let place = folder + "/mmed-bench-\(ProcessInfo.processInfo.processIdentifier)"
         try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: place) }
@@ -38,6 +41,13 @@ public enum CostBench {
         row(
             "\(CostCrowd.size) CURVE workers that beat every second",
             String(format: "%.1f %% of one core, memory %d MB", 100 * share, residentMegabytes()), say)
+        guard let config else { return }
+        let cost = try await StepCost(configPath: config, model: model, place: place).measure()
+        row(
+            "disk and CURVE in a GBA step of \((config as NSString).lastPathComponent)",
+            String(
+                format: "%.3f s (%.3f instead of %.3f s without computing), %.1f %% of the step's %.1f s",
+                cost.kept - cost.bare, cost.kept, cost.bare, 100 * (cost.kept - cost.bare) / cost.step, cost.step), say)
     }
 
     private static func row(_ name: String, _ value: String, _ say: (String) -> Void) {

@@ -94,7 +94,7 @@ private struct NothingToJudge: RewardPort {
     func judge(_ trajectory: Trajectory, task: RewardTask) -> RewardParts { .lateArrival }
 }
 
-private struct NothingToMerge: MergePort {
+struct NothingToMerge: MergePort {
     func merge(_ order: MergeOrder) async throws -> AdapterReference {
         throw MMedError(.internalError, "the measured run merges nothing")
     }

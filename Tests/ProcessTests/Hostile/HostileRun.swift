@@ -10,7 +10,8 @@ import Testing
 /// What one run came to, attacked or not.
 struct HostileOutcome {
     var result: RunResult
-    /// From the first line of progress.log to the last.
+    /// From the first line of progress.log to the one that says that the run is complete: the farewell to adversaries, who do
+    /// not answer it, comes after.
     var seconds: Double
     /// Of the coordinator, in MiB: when the attack began, and the most until the end.
     var memoryBefore: Double
@@ -180,8 +181,11 @@ final class HostileRun {
 
     private func seconds(of log: String) -> Double {
         let style = Date.ISO8601FormatStyle(includingFractionalSeconds: true, timeZone: .gmt)
-        let times = log.split(separator: "\n").compactMap { try? style.parse(String($0.prefix { $0 != " " })) }
-        guard let first = times.first, let last = times.last else { return 0 }
+        let lines = log.split(separator: "\n")
+        func time(_ line: Substring?) -> Date? { line.flatMap { try? style.parse(String($0.prefix { $0 != " " })) } }
+        guard let first = time(lines.first), let last = time(lines.last { $0.contains("event=completed") }) else {
+            return 0
+        }
         return last.timeIntervalSince(first)
     }
 }
