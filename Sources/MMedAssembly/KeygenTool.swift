@@ -28,6 +28,12 @@ public enum KeygenTool {
                 "carry each worker's key to its host, mode 600, and remove it here: mmed-worker --key \(first).key "
                     + "--connect tcp://HOST:PORT (\(file) is secret)")
         }
+        if let taken = named.first(where: { $0.name.text.wholeMatch(of: /(rollout|learner)-\d+(\..*)?/) != nil })?.name
+        {
+            lines.append(
+                "careful: \(taken) is also how a coordinator names a worker that it starts itself; one with such workers "
+                    + "(host: local in its cluster file) refuses this key")
+        }
         lines.append("start with: mmed-coord start --keys \(folder) …, or keys: in the cluster file")
         return lines
     }

@@ -14,6 +14,9 @@ struct LaunchRecord: Codable {
     /// What the plan holds, so that `status` can name the place without the data and the model.
     var stages: [Stage]?
 
+    /// Digests of what the run began with, by name; nil in the folders of older releases.
+    var inputs: [String: String]?
+
     /// Which of the folder's copies the run is in; nil in the folders of older releases.
     var instance: UInt64?
 
@@ -52,6 +55,18 @@ struct LaunchRecord: Codable {
         throw MMedError(
             .usage, at: folder.path, "it is a copy of a run's folder, and the run may go on in the other",
             mend: "resume the other; or, if that is gone for good (this is a restored backup), add --adopt")
+    }
+
+    /// The refusal of a run whose plan is another than it was: it names what has changed, where the folder can tell.
+    func changedInputs(_ present: [PreparedRun.Input], _ folder: String) -> MMedError {
+        let changed = present.filter { input in inputs?[input.name].map { $0 != input.digest.hex } ?? false }
+        let named = changed.map { "\($0.name) (\($0.path))" }.joined(separator: ", ")
+        return MMedError(
+            .badConfig, at: folder,
+            named.isEmpty
+                ? "its configuration, data or model are not those the run began with"
+                : "not those the run began with: \(named)",
+            mend: "put them back as they were; a changed configuration needs a run of its own")
     }
 
     func write(in folder: RunFolder) throws {

@@ -24,8 +24,18 @@ public struct PreparedRun: Sendable {
     public let plan: RunPlan
     /// Names the plan's inputs: a checkpoint belongs to one of them.
     public let planDigest: Digest
+    /// What the plan was made of, in the order of `planDigest`.
+    let inputs: [Input]
     /// The run's name.
     public let name: Name
+
+    /// Something that a run was begun with.
+    struct Input: Sendable {
+        /// `configuration`, `model` or the key of a data file.
+        var name: String
+        var path: String
+        var digest: Digest
+    }
 
     /// Reads and checks everything. Throws what is wrong first.
     public init(_ options: RunOptions, name: Name) throws {
@@ -54,10 +64,17 @@ public struct PreparedRun: Sendable {
         var plan = try builder.plan()
         try ContextCheck.require(
             plan.stages, contextLength: host.source.config.contextLength, lineOf: builder.line(of:))
-        var parts = [config.resolvedYAML, host.digest.hex]
-        for path in [config.data.train, config.data.validation, config.data.test] {
-            parts.append(try ContentDigest.ofFile(path).hex)
-        }
+        let files = try [
+            ("data.train", config.data.train), ("data.validation", config.data.validation),
+            ("data.test", config.data.test),
+        ].map { Input(name: $0.0, path: $0.1, digest: try ContentDigest.ofFile($0.1)) }
+        let yaml = config.resolvedYAML
+        let parts = [yaml, host.digest.hex] + files.map(\.digest.hex)
+        inputs =
+            [
+                Input(name: "configuration", path: options.configPath, digest: ContentDigest.of(Array(yaml.utf8))),
+                Input(name: "model", path: host.path, digest: host.digest),
+            ] + files
         let digest = ContentDigest.of(Array(parts.joined(separator: "\n").utf8))
         // It names the whole configuration and all data, so that no worker can draw as the coordinator does.
         plan.settings.spotSalt = digest.bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }

@@ -116,6 +116,10 @@ public struct RunLaunch: Sendable {
         let early = isResumed ? nil : try bind()
         var record = record
         record.baseModel = prepared.host.baseName
+        // A resumed run is held against what it began with.
+        if !isResumed {
+            record.inputs = Dictionary(uniqueKeysWithValues: prepared.inputs.map { ($0.name, $0.digest.hex) })
+        }
         record.stages = prepared.plan.stages.map { stage in
             LaunchRecord.Stage(
                 name: stage.name,

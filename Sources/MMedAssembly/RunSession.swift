@@ -40,9 +40,7 @@ public struct RunSession: Sendable {
         let layouts = run.layouts
         let loaded = isResumed ? try folder.loadCheckpoint() : nil
         if let loaded, loaded.planDigest != run.planDigest {
-            throw MMedError(
-                .badConfig, at: folderPath, "its configuration, data or model are not those the run began with",
-                mend: "put them back as they were; a changed configuration needs a run of its own")
+            throw launch.changedInputs(run.inputs, folderPath)
         }
         journal = RunJournal(try isResumed ? Journal(existing: folder) : Journal(new: folder))
         store = RunStore(

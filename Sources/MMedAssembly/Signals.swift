@@ -2,6 +2,7 @@ import Dispatch
 import Foundation
 
 /// SIGINT and SIGTERM as calls: the first asks for an end in good order, a second ends the process at once with exit code 130.
+/// What comes together is one wish: `timeout` signals the program and then its whole group.
 final class StopSignals: Sendable {
     // Proof: written once in `init`; `cancel` is the only later call, and Dispatch allows it from any thread.
     nonisolated(unsafe) private let sources: [any DispatchSourceSignal]
@@ -13,9 +14,13 @@ final class StopSignals: Sendable {
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: count.queue)
             source.setEventHandler {
-                if count.next() == 1 { return onFirst() }
-                onSecond()
-                _exit(130)
+                switch count.next() {
+                case .first: onFirst()
+                case .echo: break
+                case .second:
+                    onSecond()
+                    _exit(130)
+                }
             }
             source.resume()
             return source
@@ -42,12 +47,19 @@ final class ReloadSignal: Sendable {
 }
 
 private final class SignalCount: Sendable {
-    let queue = DispatchQueue(label: "mmed.signals")
-    // Proof: read and written only on `queue`, which is serial.
-    nonisolated(unsafe) private var count = 0
+    enum Meaning { case first, echo, second }
 
-    func next() -> Int {
-        count += 1
-        return count
+    let queue = DispatchQueue(label: "mmed.signals")
+    private static let echoNanoseconds: UInt64 = 300_000_000
+    // Proof: read and written only on `queue`, which is serial.
+    nonisolated(unsafe) private var firstAt: UInt64?
+
+    func next() -> Meaning {
+        let now = DispatchTime.now().uptimeNanoseconds
+        guard let firstAt else {
+            firstAt = now
+            return .first
+        }
+        return now - firstAt < SignalCount.echoNanoseconds ? .echo : .second
     }
 }

@@ -222,6 +222,6 @@ extension Processes.Refusals {
             toFile: path, atomically: true, encoding: .utf8)
         let resumed = try await coordinator(["start", "--resume", scratch.path + "/run"], in: scratch)
         #expect(resumed.code == 78, "\(resumed)")
-        #expect(resumed.errors.contains("not those the run began with"), "\(resumed)")
+        #expect(resumed.errors.contains("not those the run began with: configuration (\(path))"), "\(resumed)")
     }
 }

@@ -104,12 +104,16 @@ public enum StatusTool {
             lines.append(
                 "adapter      \(head.reference.name) v\(head.reference.version) \(head.reference.digest.short)")
         }
-        for row in status.evaluations {
+        // The newest stage; all of them are in the report and in --json.
+        let newest = status.evaluations.last?.stage
+        for row in status.evaluations where row.stage == newest {
             let strict = String(format: "%.1f", row.strict * 100)
             lines.append(
                 "evaluated    \(row.stage) \(row.specialty) \(row.prompt): \(strict) % strict of \(row.answers) answers"
             )
         }
+        let earlier = status.evaluations.count { $0.stage != newest }
+        if earlier > 0 { lines.append("evaluated    \(earlier) rows of earlier stages: --json") }
         if let merged = status.merged { lines.append("merged       \(merged.prefix(8))") }
         if let last = status.lastLine { lines.append("last line    \(last)") }
         if status.complete {

@@ -23,24 +23,29 @@ final class Adversary: Sendable {
     private let modelDigest: Digest
     private let seed: UInt64
     private let tally: HostileTally
+    private let place: HostilePlace
     /// Malformed messages of a connection: below the number at which it is closed.
     private static let malformedMax = Limits.malformedFrames - 8
     private static let messagesMax = 512
     /// Turns of 50 ms for an answer, before the connection is given up or the question asked again.
     private static let turns = 40
 
-    init(_ standing: Standing, at address: String, modelDigest: Digest, seed: UInt64, tally: HostileTally) {
+    init(
+        _ standing: Standing, at address: String, modelDigest: Digest, seed: UInt64, tally: HostileTally,
+        _ place: HostilePlace
+    ) {
         self.standing = standing
         self.address = address
         self.modelDigest = modelDigest
         self.seed = seed
         self.tally = tally
+        self.place = place
     }
 
     /// Begins; `done` is called when the thread has ended, with what went wrong on this side.
     func start(done: @escaping @Sendable (String?) -> Void) {
         let thread = Thread { [self] in
-            takeALowPriority()
+            place.take()
             do {
                 try attack()
                 done(nil)

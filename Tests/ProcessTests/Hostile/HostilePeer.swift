@@ -111,11 +111,19 @@ final class HostilePeer {
     }
 }
 
-/// The calling thread, and those that it starts, run only where others leave a core idle: an adversary has a machine of its
-/// own, and takes from this run's nothing but what its messages cost here.
-func takeALowPriority() {
-    // sched(7): SCHED_IDLE, which Glibc's module leaves out.
-    let idle: Int32 = 5
-    var none = sched_param()
-    if sched_setscheduler(0, idle, &none) != 0 { setpriority(Int32(PRIO_PROCESS.rawValue), 0, 19) }
+/// Where adversaries stand back: they would have machines of their own.
+enum HostilePlace: Sendable {
+    /// Behind others on the run's cores, for a share of them.
+    case behindOthers
+    /// Only where others leave a core idle: from the run's machine nothing is taken but what the messages cost there.
+    case leftovers
+
+    /// For the calling thread and those that it starts.
+    func take() {
+        // sched(7): SCHED_IDLE, which Glibc's module leaves out.
+        let idle: Int32 = 5
+        var none = sched_param()
+        if case .leftovers = self, sched_setscheduler(0, idle, &none) == 0 { return }
+        setpriority(Int32(PRIO_PROCESS.rawValue), 0, 10)
+    }
 }

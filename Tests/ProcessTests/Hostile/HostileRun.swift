@@ -77,7 +77,7 @@ final class HostileRun {
     // MARK: The attack
 
     /// Lets a crowd loose as soon as both honest workers are there.
-    private func attack(seed: UInt64, idle: Int) async throws {
+    private func attack(seed: UInt64, idle: Int, _ place: HostilePlace) async throws {
         let match = try #require(
             program.errors.firstMatch(of: /listening at (tcp:\/\/127\.0\.0\.1:(\d+))/), "\(program.errors)")
         let (address, port) = (String(match.1), try #require(UInt16(match.2)))
@@ -88,13 +88,14 @@ final class HostileRun {
         for (index, standing) in standings.enumerated() {
             alive.withLock { $0 += 1 }
             let adversary = Adversary(
-                standing, at: address, modelDigest: digest, seed: seed &+ UInt64(index) &* 1_000_003, tally: tally)
+                standing, at: address, modelDigest: digest, seed: seed &+ UInt64(index) &* 1_000_003, tally: tally,
+                place)
             adversary.start { [failures, alive] failure in
                 if let failure { failures.withLock { $0.append(failure) } }
                 alive.withLock { $0 -= 1 }
             }
         }
-        let crowd = IdleCrowd(idle, at: port, greets: !hasKeys)
+        let crowd = IdleCrowd(idle, at: port, greets: !hasKeys, place)
         alive.withLock { $0 += 1 }
         crowd.start { [alive] in alive.withLock { $0 -= 1 } }
         self.crowd = crowd
@@ -123,14 +124,16 @@ final class HostileRun {
     // MARK: To the end
 
     /// Runs to the end, attacked with a seed or left alone. Stops the attack after so many messages, or never.
-    func run(attackedBy seed: UInt64?, messages: Int = .max, idle: Int = 0) async throws -> HostileOutcome {
+    func run(
+        attackedBy seed: UInt64?, messages: Int = .max, idle: Int = 0, _ place: HostilePlace = .behindOthers
+    ) async throws -> HostileOutcome {
         defer { end() }
         try await eventually("both workers") {
             if !program.isRunning { throw Failure("it ended: \(program.errors)") }
             return log.split(separator: "\n").count { $0.contains("event=worker-joined") } >= 2
         }
         let before = memory("VmRSS:")
-        if let seed { try await attack(seed: seed, idle: idle) }
+        if let seed { try await attack(seed: seed, idle: idle, place) }
         var (most, processor) = (before, 0.0)
         try await eventually("the end of the run", within: 3_600) {
             most = max(most, memory("VmHWM:"))

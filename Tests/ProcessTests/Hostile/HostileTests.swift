@@ -83,7 +83,7 @@ extension Processes.Hostile {
             let hasKeys = index % 2 == 1
             let run = try await HostileRun(config: config, hasKeys: hasKeys)
             let seed = order.seed &+ UInt64(index)
-            let outcome = try await run.run(attackedBy: seed, idle: order.idle)
+            let outcome = try await run.run(attackedBy: seed, idle: order.idle, .leftovers)
             say(describe(index, hasKeys, run, outcome, honest))
             expectUntouched(outcome, by: honest.result, honestLines: honest.lines)
             #expect(outcome.takenFrom == honest.takenFrom)

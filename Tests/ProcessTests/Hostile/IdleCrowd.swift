@@ -15,12 +15,13 @@ final class IdleCrowd: Sendable {
     private let port: UInt16
     /// Half of them finish ZeroMQ's handshake, which without keys anybody can.
     private let greets: Bool
+    private let place: HostilePlace
     /// Opened in a turn of the loop: a thousand at once would only wait in the kernel's queue.
     private static let perTurn = 32
     private static let turnMilliseconds: Int32 = 10
 
-    init(_ wanted: Int, at port: UInt16, greets: Bool) {
-        (self.wanted, self.port, self.greets) = (wanted, port, greets)
+    init(_ wanted: Int, at port: UInt16, greets: Bool, _ place: HostilePlace) {
+        (self.wanted, self.port, self.greets, self.place) = (wanted, port, greets, place)
     }
 
     /// The most that were open at once, and all that were opened.
@@ -29,7 +30,7 @@ final class IdleCrowd: Sendable {
 
     func start(done: @escaping @Sendable () -> Void) {
         let thread = Thread { [self] in
-            takeALowPriority()
+            place.take()
             idle()
             done()
         }
