@@ -21,15 +21,27 @@ enum Check {
     }
 
     static func logprobs(_ values: [Float], _ field: String) throws(CodecError) {
+        let highest = Limits.logprobExcess
+        // All at once and by their bits, so that the compiler takes many in one instruction: nearly always none is wrong. The
+        // bits of numbers from 0 on are in the order of the numbers, and those of all others are below zero.
+        var (largest, magnitude) = (Int32.min, UInt32(0))
         for value in values {
-            try require(
-                value.isFinite && value <= Limits.logprobExcess, "\(field): \(value) is not the log of a probability")
+            largest = max(largest, Int32(bitPattern: value.bitPattern))
+            magnitude = max(magnitude, value.bitPattern & 0x7FFF_FFFF)
         }
+        let isWrong = largest > Int32(bitPattern: highest.bitPattern) || magnitude >= Float.infinity.bitPattern
+        guard isWrong, let value = values.first(where: { !$0.isFinite || $0 > highest }) else { return }
+        throw .malformed(reason: "\(field): \(value) is not the log of a probability")
     }
 
     static func tokens(_ ids: [Int32], _ field: String) throws(CodecError) {
         try require(ids.count <= Limits.sequenceTokens, "\(field): \(ids.count) tokens are above the limit")
-        for id in ids { try require(id >= 0 && id < Limits.vocabulary, "\(field): \(id) is no token id") }
+        let end = UInt32(Limits.vocabulary)
+        // As above; below zero is far above the vocabulary.
+        var highest: UInt32 = 0
+        for id in ids { highest = max(highest, UInt32(bitPattern: id)) }
+        guard highest >= end, let id = ids.first(where: { UInt32(bitPattern: $0) >= end }) else { return }
+        throw .malformed(reason: "\(field): \(id) is no token id")
     }
 
     static func indices(_ values: [Int32], _ field: String) throws(CodecError) {

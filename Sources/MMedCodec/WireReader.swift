@@ -55,8 +55,17 @@ enum Field {
     }
 
     static func floats(_ data: ProtobufCBinaryData, _ field: String) throws(CodecError) -> [Float] {
-        let patterns: [UInt32] = try words(data, field)
-        return patterns.map { Float(bitPattern: $0) }
+        try require(data.len % 4 == 0, "\(field): \(data.len) bytes are no whole number of 4-byte words")
+        guard data.len > 0, let base = data.data else { return [] }
+        let count = data.len / 4
+        return [Float](unsafeUninitializedCapacity: count) { target, initialised in
+            let source = UnsafeRawPointer(base)
+            for index in 0..<count {
+                let word = source.loadUnaligned(fromByteOffset: index * 4, as: UInt32.self)
+                target.initializeElement(at: index, to: Float(bitPattern: UInt32(littleEndian: word)))
+            }
+            initialised = count
+        }
     }
 
     static func text(_ data: ProtobufCBinaryData, limit: Int, _ field: String) throws(CodecError) -> String {

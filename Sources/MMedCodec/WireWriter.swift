@@ -47,11 +47,17 @@ final class WireWriter {
         let byteCount = source.count * MemoryLayout<Word>.size
         let block = try take(byteCount)
         let copy = block.bindMemory(to: Word.self, capacity: source.count)
-        for (index, word) in source.enumerated() { (copy + index).initialize(to: word.littleEndian) }
+        for index in source.indices { (copy + index).initialize(to: source[index].littleEndian) }
         return ProtobufCBinaryData(len: byteCount, data: block.assumingMemoryBound(to: UInt8.self))
     }
 
-    func floats(_ source: [Float]) throws(CodecError) -> ProtobufCBinaryData { try words(source.map(\.bitPattern)) }
+    func floats(_ source: [Float]) throws(CodecError) -> ProtobufCBinaryData {
+        guard !source.isEmpty else { return ProtobufCBinaryData(len: 0, data: nil) }
+        let block = try take(4 * source.count)
+        let copy = block.bindMemory(to: UInt32.self, capacity: source.count)
+        for index in source.indices { (copy + index).initialize(to: source[index].bitPattern.littleEndian) }
+        return ProtobufCBinaryData(len: 4 * source.count, data: block.assumingMemoryBound(to: UInt8.self))
+    }
 
     func name(_ name: Name) throws(CodecError) -> ProtobufCBinaryData { try bytes(Array(name.text.utf8)) }
 

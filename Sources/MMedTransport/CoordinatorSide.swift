@@ -69,10 +69,10 @@ final class CoordinatorSide: SocketOwner {
     }
 
     func takeMail() -> Bool {
-        let (letters, closing) = mailbox.take()
+        var (letters, closing) = mailbox.take()
         if let gatekeeper { watch(gatekeeper, isClosing: closing) }
         isClosing = closing
-        for letter in letters where !isBroken { queue(letter) }
+        for index in letters.indices where !isBroken { queue(&letters[index]) }
         return closing || isBroken
     }
 
@@ -124,17 +124,17 @@ final class CoordinatorSide: SocketOwner {
         return identity.map(Pass.granted) ?? .denied
     }
 
-    private func queue(_ letter: Letter) {
+    private func queue(_ letter: inout Letter) {
         let number = letter.peer.number
         guard peers[number] != nil else { return inbound.push(.unreachable(letter.peer)) }
         let bytes = peers[number, default: Peer(routingID: [], heardAt: 0)].outgoingBytes + letter.frame.count
         guard bytes <= Limits.peerQueueBytes else { return forget(number) }
         update(number) { peer in
-            var frame = letter.frame
-            MessageCodec.stamp(peer.sequenceSent, on: &frame)
+            // In place: a frame that is held twice would be copied to be stamped.
+            MessageCodec.stamp(peer.sequenceSent, on: &letter.frame)
             peer.sequenceSent += 1
             if peer.outgoing.isEmpty { waiting.append(number) }
-            peer.outgoing.append(frame)
+            peer.outgoing.append(letter.frame)
             peer.outgoingBytes = bytes
             if letter.isEnd { peer.awaitsGoodbye = true }
         }
@@ -240,9 +240,11 @@ final class CoordinatorSide: SocketOwner {
             }
         }
         if case .message(_, .goodbye) = event { update(number) { $0.awaitsGoodbye = false } }
-        if !isClosing { inbound.push(event, bytes: received.body.count, mark: mark) }
+        if !isClosing { inbound.push(event, bytes: received.body.count, mark: mark, isHeld: true) }
         return peers[number]?.isClosed != true
     }
+
+    func heardAll() { inbound.show() }
 
     /// Not a byte of its payload is looked at.
     private func refusePoison(_ received: WireSocket.Received, _ identity: Identity?) -> Bool {

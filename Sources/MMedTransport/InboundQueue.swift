@@ -54,20 +54,34 @@ final class InboundQueue<Element: Sendable>: Sendable {
         }
     }
 
-    func push(_ element: Element, bytes: Int = 0, mark: FrameMark? = nil) {
-        let item = Item(element: element, bytes: bytes, mark: mark)
-        let taker = state.withLock { state -> CheckedContinuation<Item?, Never>? in
-            if state.ended { return nil }
-            if let taker = state.takers.popFirst() { return taker }
-            state.items.append(item)
+    /// Appends; what is `held` is shown to a waiting reader at the next `show`. To wake a reader costs as much as to decode a
+    /// message, so those of a turn wake it once.
+    func push(_ element: Element, bytes: Int = 0, mark: FrameMark? = nil, isHeld: Bool = false) {
+        state.withLock { state in
+            if state.ended { return }
+            state.items.append(Item(element: element, bytes: bytes, mark: mark))
             state.bytes += bytes
-            return nil
+        }
+        if !isHeld { show() }
+    }
+
+    /// Wakes a reader that waits when there is something for it.
+    func show() {
+        let (taker, item) = state.withLock { state -> (CheckedContinuation<Item?, Never>?, Item?) in
+            guard !state.items.isEmpty, let taker = state.takers.popFirst() else { return (nil, nil) }
+            let item = state.items.popFirst()
+            state.bytes -= item?.bytes ?? 0
+            return (taker, item)
         }
         taker?.resume(returning: item)
     }
 
+    /// Readers that wait.
+    var waitingCount: Int { state.withLock { $0.takers.count } }
+
     /// Nothing more comes; what is there can still be taken.
     func end() {
+        show()
         state.withLock { $0.ended = true }
         cancelTakers()
     }

@@ -12,6 +12,8 @@ protocol SocketOwner: AnyObject {
     var awaitsGoodbyes: Bool { get }
     /// A message came; false when its connection is to be closed.
     func hear(_ received: WireSocket.Received) -> Bool
+    /// All that came in this turn has been heard.
+    func heardAll()
     /// Looks after the connections; the milliseconds until it wants to again, -1 for when something happens.
     func tend(_ socket: WireSocket) -> Int
     /// The socket is closed.
@@ -80,6 +82,7 @@ enum SocketLoop {
             if !owner.hear(received) { WireSocket.hangUp(received.descriptor) }
             count += 1
         }
+        if count > 0 { owner.heardAll() }
         return count
     }
 }

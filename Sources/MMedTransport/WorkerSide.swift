@@ -17,11 +17,12 @@ final class WorkerSide: SocketOwner {
     }
 
     func takeMail() -> Bool {
-        let (letters, closing) = mailbox.take()
-        for var frame in letters {
-            MessageCodec.stamp(sequenceSent, on: &frame)
+        var (letters, closing) = mailbox.take()
+        // In place: a frame that the array also held would be copied to be stamped.
+        for index in letters.indices {
+            MessageCodec.stamp(sequenceSent, on: &letters[index])
             sequenceSent += 1
-            outgoing.append(frame)
+            outgoing.append(letters[index])
         }
         return closing
     }
@@ -51,9 +52,11 @@ final class WorkerSide: SocketOwner {
     var awaitsGoodbyes: Bool { false }
 
     func hear(_ received: WireSocket.Received) -> Bool {
-        inbound.push(read(received), bytes: received.body.count)
+        inbound.push(read(received), bytes: received.body.count, isHeld: true)
         return true
     }
+
+    func heardAll() { inbound.show() }
 
     private func read(_ received: WireSocket.Received) -> InboundFromCoordinator {
         guard received.partCount == 1 else { return .malformed(reason: "\(received.partCount) parts instead of one") }

@@ -182,4 +182,39 @@ struct FieldRuleTests {
         #expect(Limits.frameBytes < Limits.decodeArenaBytes)
         #expect(Limits.highWaterMark * Limits.blobChunkBytes >= Limits.blobChunkBytes * Limits.blobRequestsOutstanding)
     }
+
+    /// The rules look at many values at once; one at a time is the definition.
+    @Test func anyWrongValueIsFoundWhereverItStands() throws {
+        let seed: UInt64 = 31
+        var draw = Draw(seed: seed)
+        let special: [Float] = [
+            .nan, -.nan, .signalingNaN, .infinity, -.infinity, 0, -0.0, Limits.logprobExcess,
+            Limits.logprobExcess.nextUp,
+            .leastNonzeroMagnitude, -.greatestFiniteMagnitude, .greatestFiniteMagnitude, -1,
+        ]
+        for round in 0..<4_000 {
+            let bits = UInt32(truncatingIfNeeded: draw.int(0...Int(UInt32.max)))
+            let value = round < 400 ? special[round % special.count] : Float(bitPattern: bits)
+            var values = draw.logprobs(draw.int(1...40))
+            let place = draw.int(0...(values.count - 1))
+            values[place] = value
+            let isWrong = !value.isFinite || value > Limits.logprobExcess
+            #expect(
+                isThrown { () throws(CodecError) in try Check.logprobs(values, "x") } == isWrong,
+                "seed \(seed): \(value) at \(place) of \(values.count)")
+            var ids = values.indices.map { Int32($0) }
+            ids[place] = Int32(bitPattern: round % 2 == 0 ? bits : bits >> 7)
+            let isToken = ids[place] >= 0 && ids[place] < Limits.vocabulary
+            #expect(
+                isThrown { () throws(CodecError) in try Check.tokens(ids, "x") } != isToken,
+                "seed \(seed): \(ids[place]) at \(place)")
+        }
+    }
+
+    private func isThrown(_ body: () throws(CodecError) -> Void) -> Bool {
+        do {
+            try body()
+            return false
+        } catch { return true }
+    }
 }

@@ -58,6 +58,24 @@ struct QueueTests {
         #expect(taken == Array(0..<10))
     }
 
+    @Test("what is held is shown to a waiting reader in order, with what comes after it, and at the end")
+    func inboundHeld() async throws {
+        let queue = InboundQueue<Int>(bell: try Bell())
+        async let all = queue.stream.reduce(into: []) { $0.append($1) }
+        while queue.waitingCount < 1 { await Task.yield() }
+        for number in 0..<3 { queue.push(number, isHeld: true) }
+        #expect(queue.waitingCount == 1)
+        queue.show()
+        #expect(queue.waitingCount == 0)
+        while queue.waitingCount < 1 { await Task.yield() }
+        queue.push(3, isHeld: true)
+        queue.push(4)
+        while queue.waitingCount < 1 { await Task.yield() }
+        queue.push(5, isHeld: true)
+        queue.end()
+        #expect(await all == Array(0..<6))
+    }
+
     @Test("senders wait in order beyond the capacity, and closing ends their wait")
     func mailbox() async throws {
         let bell = try Bell()

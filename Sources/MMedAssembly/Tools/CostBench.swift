@@ -19,7 +19,17 @@ public enum CostBench {
     ) async throws {
         let place = folder + "/mmed-bench-\(ProcessInfo.processInfo.processIdentifier)"
         try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(atPath: place) }
+        let remove = { @Sendable in
+            for path in [place, StepCost.memoryPlace] { try? FileManager.default.removeItem(atPath: path) }
+        }
+        let signals = StopSignals {
+            remove()
+            _exit(130)
+        }
+        defer {
+            signals.cancel()
+            remove()
+        }
         raiseOpenFilesLimit()
         let idle = try ZeroMQCoordinatorEndpoint(listeningAt: "tcp://127.0.0.1:0")
         row("memory of a coordinator that listens, no run loaded", "\(residentMegabytes()) MB", say)

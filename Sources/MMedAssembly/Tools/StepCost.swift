@@ -21,7 +21,7 @@ struct StepCost {
     private let rollout: NativeWorkerEngine
     private let learner: NativeWorkerEngine
     /// Where writing durably costs nothing.
-    private static let memoryFolder = "/dev/shm"
+    static let memoryPlace = "/dev/shm/mmed-bench-\(getpid())"
     private static let repeats = 5
 
     /// `place` is a folder on the disk that is measured. Throws `badConfig` for a run without GBA.
@@ -70,7 +70,7 @@ struct StepCost {
 
     /// Seconds of each step of one run. What is kept is kept on the measured disk and sent under keys.
     private func steps(_ label: String, isKept: Bool, computes: Bool) async throws -> [Double] {
-        let path = (isKept ? place : StepCost.memoryFolder + "/mmed-bench-\(getpid())") + "/" + label
+        let path = (isKept ? place : StepCost.memoryPlace) + "/" + label
         defer { try? FileManager.default.removeItem(atPath: path) }
         let folder = try RunFolder(path: path)
         let journal = try Journal(new: folder)
