@@ -17,6 +17,8 @@ public struct RunSession: Sendable {
     private let journal: RunJournal
     /// What the journal knows beyond the checkpoint.
     private let openRecords: [JournalRecord]
+    /// Blobs of updates among them.
+    private let kept: Set<Digest>
     private let state: RunState
     private let telemetry: RunTelemetry
     private let room: DiskRoom
@@ -45,7 +47,7 @@ public struct RunSession: Sendable {
         journal = RunJournal(try isResumed ? Journal(existing: folder) : Journal(new: folder))
         store = RunStore(
             folder: folder, journal: journal.file, planDigest: run.planDigest, layouts: layouts,
-            baseModel: run.host.baseName)
+            baseModel: run.host.baseName, updatesPerStep: run.plan.updatesPerStep)
         if let loaded {
             // Read whole, before anything begins: a worker would be the first to miss one.
             for digest in loaded.state.blobDigests.sorted() { _ = try folder.blob(digest) }
@@ -55,10 +57,10 @@ public struct RunSession: Sendable {
             var raised = loaded.state
             raised.epoch += 1
             state = raised
-            store.clean(state)
+            kept = store.clean(state, keeping: state.openUpdates(in: openRecords))
         } else {
             state = try RunSession.initial(run, layouts, store)
-            openRecords = []
+            (openRecords, kept) = ([], [])
             try folder.writeWhole(Array(run.config.resolvedYAML.utf8), to: folderPath + "/config.resolved.yaml")
             try journal.file.begin(
                 run: run.name, plan: run.planDigest, model: run.host.digest, seed: run.plan.seed,
@@ -115,8 +117,8 @@ public struct RunSession: Sendable {
             telemetry: telemetry)
         if Failpoint.isArmed { ports = ports.withFailpoints }
         let coordinator = Coordinator(
-            plan: run.plan, state: state, journal: openRecords, modelDigest: run.host.digest, endpoint: watched,
-            ports: ports)
+            plan: run.plan, state: state, journal: openRecords, kept: kept, modelDigest: run.host.digest,
+            endpoint: watched, ports: ports)
         let telemetry = telemetry
         let workers = try LocalWorkers(
             cluster: run.cluster, executable: workerProgram, address: endpoint.localAddress, modelPath: run.host.path,

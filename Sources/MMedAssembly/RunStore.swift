@@ -29,10 +29,14 @@ final class RunStore: StorePort {
     private let cache = Locked(Cache())
     private let blobsCached = 12
     private let recentKept = 32
-    /// Weights and moments of the newest update and of the one before.
-    private let newestKept = 4
+    /// Weights and moments of the newest update and of the one before, or of all updates of a step.
+    private let newestKept: Int
 
-    init(folder: RunFolder, journal: Journal, planDigest: Digest, layouts: [Name: AdapterLayout], baseModel: String) {
+    init(
+        folder: RunFolder, journal: Journal, planDigest: Digest, layouts: [Name: AdapterLayout], baseModel: String,
+        updatesPerStep: Int
+    ) {
+        newestKept = 2 * max(2, updatesPerStep)
         self.folder = folder
         self.journal = journal
         self.planDigest = planDigest
@@ -82,10 +86,23 @@ final class RunStore: StorePort {
         folder.remove(garbage)
     }
 
-    /// Takes away what a former process left behind: blobs that no checkpoint names, and what was unfinished.
-    func clean(_ state: RunState) {
-        folder.keepOnly(state.blobDigests)
+    /// Takes away what a former process left behind: blobs that neither the checkpoint nor one of these updates beyond it
+    /// names, and what was unfinished. Returns the updates' blobs that are there and whole.
+    func clean(_ state: RunState, keeping updates: [RecordedUpdate]) -> Set<Digest> {
+        var kept = Set<Digest>()
+        for update in updates {
+            // They can be made again, so one that is damaged is no reason to stop.
+            let whole = update.result.head.digests.filter { (try? folder.blob($0)) != nil }
+            kept.formUnion(whole)
+            cache.withLock { cache in
+                let name = update.result.head.reference.name
+                cache.stored.formUnion(whole)
+                cache.newest[name] = ((cache.newest[name] ?? []) + whole).suffix(newestKept)
+            }
+        }
+        folder.keepOnly(state.blobDigests.union(kept))
         folder.removeUnfinishedFolders()
+        return kept
     }
 
     /// Adapters that a finished stage left, as PEFT folders: `adapters/<specialty>/v<N>`.

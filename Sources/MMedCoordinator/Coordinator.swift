@@ -19,13 +19,15 @@ public actor Coordinator {
     /// The grain of the core's clock: leases and waits are judged by it. A longer one than the beats' would look like a pause.
     private let tickMilliseconds: UInt64
 
-    /// A coordinator of a plan, from a state whose epoch is already on the disk and what the journal knows beyond it.
+    /// A coordinator of a plan, from a state whose epoch is already on the disk and what the journal knows beyond it; `kept`
+    /// are blobs of updates in the journal that the store still has.
     public init(
-        plan: RunPlan, state: RunState, journal: [JournalRecord] = [], modelDigest: Digest,
+        plan: RunPlan, state: RunState, journal: [JournalRecord] = [], kept: Set<Digest> = [], modelDigest: Digest,
         endpoint: any CoordinatorEndpoint, ports: CoordinatorPorts
     ) {
         desk = CoordinatorDesk(
-            plan: plan, state: state, journal: journal, modelDigest: modelDigest, optimizer: ports.optimizer,
+            plan: plan, state: state, journal: journal, kept: kept, modelDigest: modelDigest,
+            optimizer: ports.optimizer,
             reward: ports.reward, store: ports.store)
         self.endpoint = endpoint
         self.ports = ports

@@ -56,13 +56,14 @@ public struct CoordinatorDesk: Sendable {
     /// A stranger is asked who it is once in this time.
     let askMilliseconds: UInt64 = 1_000
 
-    /// The desk of a plan, from a state whose epoch is already on the disk and what the journal knows beyond it. Of the
-    /// ports it calls what is answered at once: sizes and checks of gradients, verdicts, digests and blobs.
+    /// The desk of a plan, from a state whose epoch is already on the disk and what the journal knows beyond it; `kept` are
+    /// blobs of updates in the journal that the store still has. Of the ports it calls what is answered at once: sizes and
+    /// checks of gradients, verdicts, digests and blobs.
     public init(
-        plan: RunPlan, state: RunState, journal: [JournalRecord] = [], modelDigest: Digest,
+        plan: RunPlan, state: RunState, journal: [JournalRecord] = [], kept: Set<Digest> = [], modelDigest: Digest,
         optimizer: any OptimizerPort, reward: any RewardPort, store: any StorePort
     ) {
-        core = CoordinatorCore(plan: plan, state: state, journal: journal)
+        core = CoordinatorCore(plan: plan, state: state, journal: journal, kept: kept)
         handshake = Handshake(modelDigest: modelDigest, adapters: plan.adapters.map(\.name))
         self.optimizer = optimizer
         self.reward = reward

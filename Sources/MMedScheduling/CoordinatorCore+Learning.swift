@@ -25,7 +25,7 @@ extension CoordinatorCore {
     func cut(_ size: Int, into count: Int, part: Int) -> Range<Int> { size * part / count..<size * (part + 1) / count }
 
     /// Begins the next update of a track's oldest step that has something to learn from; false while it must wait for it.
-    /// Completes the step, and says true, when there is none.
+    /// Completes the step, and says true, when there is none; says true, too, when a former process has made it.
     mutating func beginUpdate(_ next: Int, track: Int) -> Bool {
         let step = tracks[track].steps[0]
         guard let update = step.updates.indices.first(where: { $0 >= next && !step.updates[$0].isEmpty }) else {
@@ -39,6 +39,7 @@ extension CoordinatorCore {
             return true
         }
         guard !isDraining else { return false }
+        if takeOver(update, track: track) { return true }
         let trees = step.updates[update]
         let shards = Batching.shards(
             of: trees, count: Batching.shardCount(of: trees, atLeast: plan.settings.gradientShards),
@@ -51,6 +52,26 @@ extension CoordinatorCore {
                     shard: Int32(index)), microbatches: microbatches)
         }
         return false
+    }
+
+    /// Goes on from what the journal says that an update made: made again by other learners it might be another, whose
+    /// processors round otherwise or which do not lie as the first did.
+    private mutating func takeOver(_ update: Int, track: Int) -> Bool {
+        let step = tracks[track].steps[0].step
+        let place = StepPlace(stage: state.stage, track: track, step: step)
+        guard let recorded = openWork.updates[.init(place: place, update: update)], openWork.isKept(recorded),
+            recorded.base == tracks[track].head?.reference
+        else { return false }
+        openWork.updates[.init(place: place, update: update)] = nil
+        tracks[track].head = recorded.result.head
+        let made = recorded.result.head.reference
+        log(
+            .info, scope(track), step: step, "update-kept",
+            [.init("version", .int(made.version)), .init("digest", .text(made.digest.short))])
+        tracks[track].steps[0].phase = .between(next: update + 1)
+        rememberVersion(track)
+        moved()
+        return true
     }
 
     mutating func takeGradient(
@@ -116,11 +137,11 @@ extension CoordinatorCore {
         let step = tracks[track].steps[0].step
         let place = StepPlace(stage: state.stage, track: track, step: step)
         if let recorded = openWork.updates.removeValue(forKey: .init(place: place, update: update)) {
-            let made = result.head.reference
-            if recorded == made { return }
+            let (made, before) = (result.head.reference, recorded.result.head.reference)
+            if made == before { return }
             return contradict(
                 "update \(update + 1) of \(scope(track)) step \(step + 1) made \(made.digest.short)"
-                    + ", and \(recorded.digest.short) before")
+                    + ", and \(before.digest.short) before")
         }
         let stepPlan = tracks[track].plan.steps[step]
         let part = cut(stepPlan.exampleIds.count, into: stepPlan.learningRates.count, part: update)

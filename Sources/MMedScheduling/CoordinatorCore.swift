@@ -42,11 +42,12 @@ public struct CoordinatorCore: Sendable {
     var spot = SpotState()
 
     /// A run that begins, or goes on from a checkpoint's state (with its epoch already raised and durable) and from what
-    /// the journal knows of steps that were not committed; records of committed steps are left out.
-    public init(plan: RunPlan, state: RunState, journal: [JournalRecord] = []) {
+    /// the journal knows of steps that were not committed; records of committed steps are left out. An update that the
+    /// journal has is not made again where its weights and moments are among `kept`, the digests that the store still has.
+    public init(plan: RunPlan, state: RunState, journal: [JournalRecord] = [], kept: Set<Digest> = []) {
         self.plan = plan
         self.state = state
-        openWork = OpenWork(journal, after: state)
+        openWork = OpenWork(journal, after: state, kept: kept)
         spot.quarantined = openWork.quarantined
         // 24 bits of epoch above 40 bits of grants: fences of an older coordinator are always smaller.
         nextFence = state.epoch << LeaseID.grantBits

@@ -1,5 +1,5 @@
 import MMedAlgorithms
-import MMedCore
+public import MMedCore
 import MMedProtocol
 
 /// What a journal knows of steps that are not committed: a coordinator that starts again takes it as if it had just come.
@@ -10,8 +10,10 @@ struct OpenWork: Sendable {
     var givenUp: [SlotID: String] = [:]
     /// How groups closed.
     var groups: [StepPlace: ClosedGroups] = [:]
-    /// What updates made.
-    var updates: [UpdatePlace: AdapterReference] = [:]
+    /// Updates that were made.
+    var updates: [UpdatePlace: RecordedUpdate] = [:]
+    /// Digests of weights and moments that the store still has.
+    var kept: Set<Digest> = []
     /// The same by version, and kept: paths may be younger than the update that is done again.
     var made: [VersionPlace: AdapterReference] = [:]
     /// Paths of a step that were too old.
@@ -31,7 +33,8 @@ struct OpenWork: Sendable {
     }
 
     /// The records that a state has not made part of itself; a journal may name others too.
-    init(_ records: [JournalRecord], after state: RunState) {
+    init(_ records: [JournalRecord], after state: RunState, kept: Set<Digest> = []) {
+        self.kept = kept
         func isOpen(stage: Int, track: Int, step: Int) -> Bool {
             guard stage == state.stage else { return stage > state.stage }
             // A stage that was not entered yet has no tracks.
@@ -47,7 +50,7 @@ struct OpenWork: Sendable {
             case .groups(let closed): if isOpen(closed.place) { groups[closed.place] = closed }
             case .update(let update):
                 if isOpen(update.place) {
-                    updates[UpdatePlace(place: update.place, update: update.update)] = update.result.head.reference
+                    updates[UpdatePlace(place: update.place, update: update.update)] = update
                     note(update)
                 }
             case .merge(let merge): if merge.stage >= state.stage { merges[merge.stage] = merge.result }
@@ -74,6 +77,24 @@ struct OpenWork: Sendable {
         made[VersionPlace(stage: update.place.stage, track: update.place.track, version: result.version)] = result
     }
 
+    /// True when a run can go on from what an update made.
+    func isKept(_ update: RecordedUpdate) -> Bool { update.result.head.digests.allSatisfy(kept.contains) }
+
     /// Nothing is open.
     init() {}
+}
+
+extension AdapterHead {
+    /// Weights and moments.
+    public var digests: [Digest] { [reference.digest] + [momentsDigest].compactMap { $0 } }
+}
+
+extension RunState {
+    /// The updates that the journal knows beyond this state, in its order: a start keeps what they made.
+    public func openUpdates(in journal: [JournalRecord]) -> [RecordedUpdate] {
+        let open = Set(OpenWork(journal, after: self).updates.values)
+        return journal.compactMap { record in
+            if case .update(let update) = record, open.contains(update) { update } else { nil }
+        }
+    }
 }

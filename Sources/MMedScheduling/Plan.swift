@@ -200,6 +200,11 @@ public struct RunPlan: Hashable, Sendable {
         return []
     }
 
+    /// Updates of a step at most.
+    public var updatesPerStep: Int {
+        stages.lazy.flatMap(\.tracks).flatMap(\.steps).map(\.learningRates.count).max() ?? 0
+    }
+
     /// A plan.
     public init(
         run: Name, seed: UInt64, adapters: [AdapterDescription], advantages: AdvantageSettings, loss: LossSettings,

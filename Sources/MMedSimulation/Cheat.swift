@@ -7,16 +7,14 @@ import MMedScheduling
 struct Cheat {
     /// Whose it is.
     let key: UInt64
-    let draw: SpotDraw
     /// It lies about so many of a thousand, from this stage on.
     let perMille: UInt64
     let fromStage: Int32
     /// It says something else each time that it is asked.
     let isFickle: Bool
 
-    init(of name: Name, _ chance: inout Chance, _ draw: SpotDraw) {
+    init(of name: Name, _ chance: inout Chance) {
         key = stableHash(name.text.utf8)
-        self.draw = draw
         perMille = [20, 100, 400, 1_000][chance.below(4)]
         fromStage = Int32([0, 0, 1, 2, 3, 3, 4, 6][chance.below(8)])
         isFickle = chance.below(4) == 0
@@ -35,11 +33,10 @@ struct Cheat {
         return slot.stage >= fromStage && word % 1_000 < perMille ? word : nil
     }
 
-    /// The same for a gradient, where a check has drawn it. An update that was made of another lie would be another one
-    /// when a death makes it necessary again: the run would end, as it must when its journal is contradicted.
+    /// The same for a gradient.
     func lie(about shard: ShardID) -> UInt64? {
         let word = fold([shard.stage, shard.track, shard.step, shard.update, shard.shard])
-        return shard.stage >= fromStage && word % 1_000 < perMille && draw.takes(shard) ? word : nil
+        return shard.stage >= fromStage && word % 1_000 < perMille ? word : nil
     }
 }
 

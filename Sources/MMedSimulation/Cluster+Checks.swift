@@ -75,7 +75,7 @@ extension Cluster {
         trace("\(seats[seat].name) comes again as \(name)")
         formerNames.append(seats[seat].name)
         seats[seat].name = name
-        seats[seat].cheat = Cheat(of: name, &chance, ledger.draw)
+        seats[seat].cheat = Cheat(of: name, &chance)
         ledger.liars.insert(name)
     }
 

@@ -71,11 +71,14 @@ extension Cluster {
             let fence = LeaseID(fence: lease.fence &- UInt64(1 + chance.below(20)))
             sayBare(.trajectories(fence, paths), seat)
         case 5:
-            does(.lieForeignSlot)
             path.slot.question = Int32(chance.below(6))
             path.slot.sample = Int32(chance.below(4))
-            path.completionIds[0] = 5
-            sayBare(.trajectories(LeaseID(fence: lease.fence &- UInt64(chance.below(3))), [foreign(path)]), seat)
+            let fence = LeaseID(fence: lease.fence &- UInt64(chance.below(3)))
+            // Of a slot that nobody was asked for yet it could only invent a path, which is for checks to find.
+            guard let work = ledger.work[path.slot] else { return }
+            does(.lieForeignSlot)
+            // The path that is asked for, under a right that is not its own.
+            sayBare(.trajectories(fence, [SimulatedEngine.path(path.slot, work, seed: plan.seed)]), seat)
         case 6:
             does(.lieContradiction)
             // In one message, so that the true one is surely the first.
@@ -90,12 +93,6 @@ extension Cluster {
             does(.lieFailure)
             say(.leaseFailed(lease, reason: "it says so"), seat)
         }
-    }
-
-    /// A slot that another worker holds keeps what it is asked for: the same path under a right that is not one's own.
-    private func foreign(_ path: Trajectory) -> Trajectory {
-        guard let work = ledger.work[path.slot] else { return path }
-        return SimulatedEngine.path(path.slot, work, seed: plan.seed)
     }
 
     private func lie(_ seat: Int, _ chunk: GradientChunk) {

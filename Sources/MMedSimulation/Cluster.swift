@@ -109,7 +109,7 @@ final class Cluster {
     private func addSeat(_ text: String, _ role: WorkerRole, _ adapters: [Name], isLiar: Bool) {
         guard let name = Name(text) else { return }
         // Where nothing is checked, no lie may be told that only a check can find.
-        let cheat = isLiar && simulated.spotCheck > 0 ? Cheat(of: name, &chance, ledger.draw) : nil
+        let cheat = isLiar && simulated.spotCheck > 0 ? Cheat(of: name, &chance) : nil
         let liesOnWire = isLiar && (cheat == nil || chance.below(2) == 0)
         seats.append(
             Seat(name: name, role: role, adapters: adapters, isLiar: isLiar, liesOnWire: liesOnWire, cheat: cheat))

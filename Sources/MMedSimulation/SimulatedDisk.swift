@@ -121,15 +121,23 @@ final class SimulatedDisk: StorePort {
         }
     }
 
-    /// Takes away what no checkpoint names, as a start does.
-    func clean() {
+    /// Takes away what neither the checkpoint nor an update beyond it names, as a start does. Returns the updates' blobs.
+    func clean(keeping updates: [RecordedUpdate]) -> Set<Digest> {
         content.withLock { content in
             (content.recent, content.newest, content.tail) = ([], [:], [])
             for digest in content.unsynced.keys { content.blobs[digest] = nil }
             content.unsynced = [:]
             var kept = SimulatedDisk.digests(of: content.checkpoint)
             if mutant == .collectsLiveBlobs { kept = Set(content.checkpoint.heads.map(\.reference.digest)) }
+            let made = Set(updates.flatMap(\.result.head.digests)).filter { content.blobs[$0] != nil }
+            for update in updates {
+                let name = update.result.head.reference.name
+                let whole = update.result.head.digests.filter(made.contains)
+                content.newest[name] = ((content.newest[name] ?? []) + whole).suffix(newestKept)
+            }
+            kept.formUnion(made)
             content.blobs = content.blobs.filter { kept.contains($0.key) }
+            return made
         }
     }
 

@@ -1,5 +1,7 @@
 import Foundation
 import MMedCore
+import MMedProtocol
+import MMedScheduling
 import MMedStore
 import Testing
 
@@ -19,7 +21,9 @@ import Testing
 
     /// A store as a process begins with it: nothing is in memory.
     private func store() -> RunStore {
-        RunStore(folder: folder, journal: journal, planDigest: ContentDigest.of([1]), layouts: [:], baseModel: "model")
+        RunStore(
+            folder: folder, journal: journal, planDigest: ContentDigest.of([1]), layouts: [:], baseModel: "model",
+            updatesPerStep: 1)
     }
 
     private func path(_ digest: Digest) -> String { scratch.path + "/run/blobs/" + digest.hex }
@@ -28,6 +32,38 @@ import Testing
         let digest = try store().put([1, 2, 3])
         #expect(try store().blob(digest) == [1, 2, 3])
         #expect(try store().blob(ContentDigest.of([9])) == nil)
+    }
+
+    /// What an update of the journal made is kept at a start, whole blobs alone, and goes when it is not the newest any more.
+    @Test func aStartKeepsWhatUpdatesBeyondTheCheckpointMade() throws {
+        let former = store()
+        let adapter = try #require(Name("adapter"))
+        let (weights, moments, lost, other) = (
+            try former.put([1, 2, 3]), try former.put([4, 5]), try former.put([6]), try former.put([7])
+        )
+        try Data([0]).write(to: URL(filePath: path(lost)))
+        func update(_ digest: Digest, _ moments: Digest) -> RecordedUpdate {
+            let base = AdapterReference(name: adapter, version: 0, digest: other)
+            let head = AdapterHead(
+                reference: AdapterReference(name: adapter, version: 1, digest: digest), momentsDigest: moments,
+                optimizerSteps: 1)
+            return RecordedUpdate(
+                place: StepPlace(stage: 0, track: 0, step: 0), update: 0, base: base,
+                result: UpdateResult(
+                    head: head,
+                    numbers: UpdateNumbers(
+                        learningRate: 0, beta1: 0, beta2: 0, epsilon: 0, weightDecay: 0, biasCorrection1: 1,
+                        biasCorrection2: 1, clipFactor: 1), gradientDigest: other, gradientNorm: 0), examples: [])
+        }
+        let next = store()
+        let kept = next.clean(RunState(heads: []), keeping: [update(weights, moments), update(lost, moments)])
+        #expect(kept == [weights, moments])
+        let names = Set(try FileManager.default.contentsOfDirectory(atPath: scratch.path + "/run/blobs"))
+        #expect(names == [weights.hex, moments.hex])
+        #expect(try next.blob(weights) == [1, 2, 3])
+        for byte in UInt8(10)..<14 { _ = try next.put([byte], of: adapter) }
+        try next.save(RunState(heads: []))
+        #expect(!FileManager.default.fileExists(atPath: path(weights)), "nothing needs it any more")
     }
 
     @Test func aDamagedBlobIsAnErrorThatNamesItsFile() throws {

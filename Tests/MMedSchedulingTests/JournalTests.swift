@@ -69,6 +69,32 @@ import Testing
         #expect(examples == [["a", "b"], ["c", "d", "e"]])
     }
 
+    /// What the store has lost is made again, and nothing else: weights without their moments are no place to go on from.
+    @Test(arguments: [true, false]) func anUpdateIsGoneOnFromWhereTheStoreHasItsWeightsAndMoments(hasMoments: Bool)
+        throws
+    {
+        var stage = Plans.supervise(steps: 1, updates: 2)
+        stage.tracks = [stage.tracks[0]]
+        let plan = Plans.only([stage])
+        var quiet = FakeCluster(plan: plan, seed: 1, rollouts: 0, learners: 1)
+        #expect(quiet.run() == .completed)
+        let first = try #require(
+            quiet.journal.compactMap { record in if case .update(let update) = record { update } else { nil } }.first)
+        let journal: [JournalRecord] = [.update(first)]
+        var state = Plans.initialState(plan)
+        state.epoch = 2
+        #expect(state.openUpdates(in: journal) == [first])
+        let digests = hasMoments ? first.result.head.digests : [first.result.head.reference.digest]
+        var script = Script(plan)
+        script.core = CoordinatorCore(plan: plan, state: state, journal: journal, kept: Set(digests))
+        script.tell(.tick, "the run goes on")
+        script.join("l", .learner)
+        let lease = try #require(script.gradients.first)
+        #expect(lease.shard.update == (hasMoments ? 1 : 0))
+        #expect(lease.adapter == (hasMoments ? first.result.head.reference : first.base))
+        #expect(script.lines.contains { $0.contains("update-kept") } == hasMoments, "\(script.text)")
+    }
+
     // MARK: A path that was finished while the coordinator was away
 
     private func interrupted() -> (script: Script, lease: RolloutLease, state: RunState) {

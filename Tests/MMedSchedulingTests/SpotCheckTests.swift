@@ -214,6 +214,26 @@ import Testing
         #expect(caught >= 30 && reopened > 0, "\(caught) caught, \(reopened) groups opened again")
     }
 
+    /// No check drew the lie, so it is part of the run: a death behind its update must not ask for it again, which an honest
+    /// learner would answer otherwise.
+    @Test func anUpdateOfAnUndrawnLieSurvivesADeath() throws {
+        var stage = Plans.supervise(steps: 2, updates: 2)
+        stage.tracks = [stage.tracks[0]]
+        let plan = Plans.only([stage])
+        var lies = 0
+        for seed in 200..<220 as Range<UInt64> {
+            for record in 1..<5 {
+                var cluster = FakeCluster(plan: plan, seed: seed, rollouts: 0, learners: 3)
+                cluster.cheats[Self.wrongLearner] = Cheat(kind: .gradient, perMille: 600)
+                cluster.killAfterRecord = record
+                #expect(cluster.run() == .completed, "seed \(seed), killed after record \(record)")
+                #expect(cluster.problems.isEmpty && cluster.restarts == 1, "seed \(seed): \(cluster.problems)")
+                lies += cluster.entries.contains { $0.event == "update-kept" } ? 1 : 0
+            }
+        }
+        #expect(lies > 40, "\(lies) runs went on from an update")
+    }
+
     /// A death between any two records, those of the quarantine among them.
     @Test func aQuarantineOutlivesADeathAfterAnyRecord() throws {
         var stage = Plans.reinforce(steps: 2, updates: 1)

@@ -105,7 +105,11 @@ extension Processes.Interruptions {
         try await run.until("event=waiting")
         run.program.signal(SIGINT)
         try await eventually("the first signal's answer") { run.program.errors.contains("stopping: ") }
-        run.program.signal(SIGINT)
+        // What comes together with the first is the same wish.
+        try await eventually("the end at once", within: 10) {
+            run.program.signal(SIGINT)
+            return !run.program.isRunning
+        }
         let ended = try await run.program.end()
         #expect(ended.code == 130, "\(ended)")
         let last = ended.errors.split(separator: "\n").last ?? ""
@@ -114,6 +118,24 @@ extension Processes.Interruptions {
         try await eventually("the end of the learner") { !isAlive(learner.id) }
         #expect(try await run.resume().code == 0)
         try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+    }
+
+    /// It dies between an update's record and its step's checkpoint: what the update made is gone on from.
+    @Test func anUpdateOfTheJournalIsNotMadeAgain() async throws {
+        let run = try await Watched(environment: ["MMED_FAILPOINT": "store-save-before:12"])
+        let ended = try await run.program.end()
+        #expect(ended.code == -SIGKILL, "\(ended)")
+        let made = run.lines.compactMap { ProgressLine($0) }.filter { $0.event == "update" }
+        #expect(try await run.resume().code == 0)
+        let all = run.lines.compactMap { ProgressLine($0) }
+        let kept = all.filter { $0.event == "update-kept" }
+        #expect(!kept.isEmpty)
+        for line in kept {
+            let same = all.filter { $0.stage == line.stage && $0.step == line.step && $0.event == "update" }
+            #expect(same.count == 1 && made.contains { $0.values["digest"] == line.values["digest"] }, "\(line)")
+        }
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+        try await expectVerified(run.folder, in: run.scratch)
     }
 
     @Test func aWorkerMayJoinAndLeaveAtAnyTime() async throws {
