@@ -79,7 +79,7 @@ extension Processes.Hostile {
         var total = HostileTally.Counts()
         var refusals: [String: Int] = [:]
         var index = 0
-        while total.readTotal < order.messages {
+        while total.readTotal + total.cutTotal < order.messages {
             let hasKeys = index % 2 == 1
             let run = try await HostileRun(config: config, hasKeys: hasKeys)
             let seed = order.seed &+ UInt64(index)
@@ -95,7 +95,8 @@ extension Processes.Hostile {
         let reasons = refusals.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
         say(
             """
-            hostile: \(total.readTotal) messages read to the end, \(total.cutTotal) more on connections closed meanwhile, in \(index) runs
+            hostile: \(total.readTotal + total.cutTotal) messages sent in \(index) runs: \(total.readTotal) read to the end, \
+            \(total.cutTotal) on connections closed meanwhile
             hostile: sent (read + closed meanwhile): \(total.text)
             hostile: refused, as the coordinators counted: \(reasons)
             hostile: load \(load())
