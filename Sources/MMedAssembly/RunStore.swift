@@ -25,6 +25,10 @@ final class RunStore: StorePort {
         /// Digests put since the start and not removed.
         var stored = Set<Digest>()
         var exported = Set<String>()
+
+        mutating func note(_ digests: [Digest], of adapter: Name, kept: Int) {
+            newest[adapter] = ((newest[adapter] ?? []) + digests).suffix(kept)
+        }
     }
     private let cache = Locked(Cache())
     private let blobsCached = 12
@@ -50,7 +54,7 @@ final class RunStore: StorePort {
         let digest = ContentDigest.of(bytes)
         if let adapter {
             cache.withLock { cache in
-                cache.newest[adapter] = ((cache.newest[adapter] ?? []) + [digest]).suffix(newestKept)
+                cache.note([digest], of: adapter, kept: newestKept)
             }
         }
         remember(digest, bytes, isNew: true)
@@ -95,9 +99,8 @@ final class RunStore: StorePort {
             let whole = update.result.head.digests.filter { (try? folder.blob($0)) != nil }
             kept.formUnion(whole)
             cache.withLock { cache in
-                let name = update.result.head.reference.name
                 cache.stored.formUnion(whole)
-                cache.newest[name] = ((cache.newest[name] ?? []) + whole).suffix(newestKept)
+                cache.note(whole, of: update.result.head.reference.name, kept: newestKept)
             }
         }
         folder.keepOnly(state.blobDigests.union(kept))
@@ -138,8 +141,7 @@ final class RunStore: StorePort {
 extension RunState {
     /// Every blob that a run needs to go on from this state.
     var blobDigests: Set<Digest> {
-        var kept = Set(heads.map(\.reference.digest))
-        kept.formUnion(heads.compactMap(\.momentsDigest))
+        var kept = Set(heads.flatMap(\.digests))
         kept.formUnion(stageHeads.map(\.reference.digest))
         if let merged { kept.insert(merged.digest) }
         // Frozen references of the divergence, and versions that a lagging step is still sampled with.

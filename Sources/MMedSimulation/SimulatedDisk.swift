@@ -170,8 +170,7 @@ final class SimulatedDisk: StorePort {
 
     /// Every blob that a run needs to go on from a state.
     static func digests(of state: RunState) -> Set<Digest> {
-        var kept = Set(state.heads.map(\.reference.digest))
-        kept.formUnion(state.heads.compactMap(\.momentsDigest))
+        var kept = Set(state.heads.flatMap(\.digests))
         kept.formUnion(state.stageHeads.map(\.reference.digest))
         if let merged = state.merged { kept.insert(merged.digest) }
         for track in state.tracks { kept.formUnion((track.recent + [track.start].compactMap { $0 }).map(\.digest)) }
