@@ -8,24 +8,23 @@ import MMedProtocol
 import MMedScheduling
 import MMedStore
 
-/// CACI behind the coordinator's port: merges, keeps the result as a blob, and writes `merged/` as a PEFT folder.
+/// CACI behind the coordinator's port: merges, keeps the result as a blob and writes the report. The store makes `merged/` of
+/// the blob, before the checkpoint that names it.
 struct ExpertMerge: MergePort {
     let layouts: [Name: AdapterLayout]
     let settings: MMedMerging.MergeSettings
     let store: RunStore
-    let baseModel: String
     let threads: Int
     let mergedName: Name
     private let thread = ComputeThread("mmed.merge")
 
     init(
-        layouts: [Name: AdapterLayout], settings: MMedMerging.MergeSettings, store: RunStore, baseModel: String,
-        threads: Int, mergedName: Name
+        layouts: [Name: AdapterLayout], settings: MMedMerging.MergeSettings, store: RunStore, threads: Int,
+        mergedName: Name
     ) {
         self.layouts = layouts
         self.settings = settings
         self.store = store
-        self.baseModel = baseModel
         self.threads = threads
         self.mergedName = mergedName
     }
@@ -48,9 +47,7 @@ struct ExpertMerge: MergePort {
             }
         }
         let result = try MMedMerging.merge(inputs: inputs, settings: settings, threads: threads, progress: nil)
-        let (layout, values) = (result.adapter.layout, result.adapter.values)
-        let digest = try store.put(AdapterContent.bytes(layout, values))
-        try AdapterFolder.write(to: store.folder.path + "/merged", layout: layout, values: values, baseModel: baseModel)
+        let digest = try store.put(AdapterContent.bytes(result.adapter.layout, result.adapter.values))
         let text = result.report.text
         try store.folder.writeWhole(Array(text.utf8), to: store.folder.path + "/merge.txt")
         let encoder = JSONEncoder()

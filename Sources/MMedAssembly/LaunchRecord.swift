@@ -57,10 +57,14 @@ struct LaunchRecord: Codable {
             mend: "resume the other; or, if that is gone for good (this is a restored backup), add --adopt")
     }
 
+    /// The inputs that are known to be others than those the run began with.
+    func changed(_ present: [PreparedRun.Input]) -> [PreparedRun.Input] {
+        present.filter { input in inputs?[input.name].map { $0 != input.digest.hex } ?? false }
+    }
+
     /// The refusal of a run whose plan is another than it was: it names what has changed, where the folder can tell.
     func changedInputs(_ present: [PreparedRun.Input], _ folder: String) -> MMedError {
-        let changed = present.filter { input in inputs?[input.name].map { $0 != input.digest.hex } ?? false }
-        let named = changed.map { "\($0.name) (\($0.path))" }.joined(separator: ", ")
+        let named = changed(present).map { "\($0.name) (\($0.path))" }.joined(separator: ", ")
         return MMedError(
             .badConfig, at: folder,
             named.isEmpty

@@ -28,13 +28,24 @@ enum LittleEndian {
     static func adapter(
         content: [UInt8], shape: ModelShape, place: String
     ) throws -> (layout: AdapterLayout, weights: [Float]) {
-        let head = content.prefix(4_096).prefix { $0 != 0x0A }
-        guard let layout = AdapterLayout(signature: String(decoding: head, as: UTF8.self)), layout.shape == shape else {
+        guard let layout = layout(of: content), layout.shape == shape else {
             throw MMedError(
                 .badData, at: place, "its bytes are not those of an adapter of this model",
                 mend: "use the same model everywhere")
         }
         return (layout, try weights(content: content, layout: layout, place: place))
+    }
+
+    /// Layout and weights of an adapter's content bytes, for whatever model. Throws `badData` when they are not that.
+    static func adapter(content: [UInt8], place: String) throws -> (layout: AdapterLayout, weights: [Float]) {
+        guard let layout = layout(of: content) else {
+            throw MMedError(.badData, at: place, "its blob is no adapter", mend: "restore the run folder from a backup")
+        }
+        return (layout, try weights(content: content, layout: layout, place: place))
+    }
+
+    private static func layout(of content: [UInt8]) -> AdapterLayout? {
+        AdapterLayout(signature: String(decoding: content.prefix(4_096).prefix { $0 != 0x0A }, as: UTF8.self))
     }
 
     /// The weights in an adapter's content bytes. Throws `badData` when they belong to another layout.

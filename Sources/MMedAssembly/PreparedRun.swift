@@ -24,7 +24,8 @@ public struct PreparedRun: Sendable {
     public let plan: RunPlan
     /// Names the plan's inputs: a checkpoint belongs to one of them.
     public let planDigest: Digest
-    /// What the plan was made of, in the order of `planDigest`.
+    /// What the plan was made of, in the order of `planDigest`, and the figures that the report is held against: no step
+    /// rests on those, so they are no part of the digest.
     let inputs: [Input]
     /// The run's name.
     public let name: Name
@@ -74,7 +75,7 @@ public struct PreparedRun: Sendable {
             [
                 Input(name: "configuration", path: options.configPath, digest: ContentDigest.of(Array(yaml.utf8))),
                 Input(name: "model", path: host.path, digest: host.digest),
-            ] + files
+            ] + files + (try PreparedRun.reference(config))
         let digest = ContentDigest.of(Array(parts.joined(separator: "\n").utf8))
         // It names the whole configuration and all data, so that no worker can draw as the coordinator does.
         plan.settings.spotSalt = digest.bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
@@ -91,6 +92,12 @@ public struct PreparedRun: Sendable {
     func initialWeights(of specialty: Name, layout: AdapterLayout) -> [Float] {
         AdapterInitialiser.weights(
             layout: layout, seed: stableHash(Array("\(config.seed)/adapter/\(specialty)".utf8)))
+    }
+
+    private static func reference(_ config: RunConfig) throws -> [Input] {
+        let path = config.data.reference
+        return path.isEmpty
+            ? [] : [Input(name: "data.reference", path: path, digest: try ContentDigest.ofFile(path))]
     }
 
     private static func requireQuestions(_ config: RunConfig, _ data: RunData) throws {

@@ -32,7 +32,9 @@ public struct RunLaunch: Sendable {
                 }
                 throw MMedError(
                     .badData, at: LaunchRecord.path(in: resume), "there is no run to go on with",
-                    mend: "give the folder that `mmed-coord start` printed")
+                    mend:
+                        "give the folder that `mmed-coord start` printed; a run that ended before its first checkpoint is "
+                        + "begun again by the command that began it")
             }
             var record = former
             record.cluster = cluster ?? former.cluster

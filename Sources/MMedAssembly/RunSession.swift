@@ -41,13 +41,13 @@ public struct RunSession: Sendable {
         if isResumed { try launch.requireInstance(folder) }
         let layouts = run.layouts
         let loaded = isResumed ? try folder.loadCheckpoint() : nil
-        if let loaded, loaded.planDigest != run.planDigest {
+        if let loaded, loaded.planDigest != run.planDigest || !launch.changed(run.inputs).isEmpty {
             throw launch.changedInputs(run.inputs, folderPath)
         }
         journal = RunJournal(try isResumed ? Journal(existing: folder) : Journal(new: folder))
         store = RunStore(
-            folder: folder, journal: journal.file, planDigest: run.planDigest, layouts: layouts,
-            baseModel: run.host.baseName, updatesPerStep: run.plan.updatesPerStep)
+            folder: folder, journal: journal.file, planDigest: run.planDigest, baseModel: run.host.baseName,
+            updatesPerStep: run.plan.updatesPerStep)
         if let loaded {
             // Read whole, before anything begins: a worker would be the first to miss one.
             for digest in loaded.state.blobDigests.sorted() { _ = try folder.blob(digest) }
@@ -58,6 +58,7 @@ public struct RunSession: Sendable {
             raised.epoch += 1
             state = raised
             kept = store.clean(state, keeping: state.openUpdates(in: openRecords))
+            try store.export(state)
         } else {
             state = try RunSession.initial(run, layouts, store)
             (openRecords, kept) = ([], [])
@@ -137,7 +138,7 @@ public struct RunSession: Sendable {
         say("run \(run.name): listening at \(endpoint.boundAddress), folder \(folder.path)")
         say("follow it with: tail -f \(folder.path)/progress.log")
         let path = folder.path
-        let signals = StopSignals {
+        let signals = StopSignals(isHangupWish: keys == nil) {
             telemetry.clear()
             workers.expectEnds()
             say("stopping: finishing what is leased, then committing (again Ctrl-C: stop at once, to the last step)")
@@ -204,7 +205,6 @@ public struct RunSession: Sendable {
             settings: MMedMerging.MergeSettings(
                 method: method, density: settings.density, lambdaSFT: settings.lambdaSFT, lambdaRL: settings.lambdaRL,
                 rank: settings.rank),
-            store: store, baseModel: run.host.baseName,
-            threads: max(1, ProcessInfo.processInfo.activeProcessorCount), mergedName: name)
+            store: store, threads: max(1, ProcessInfo.processInfo.activeProcessorCount), mergedName: name)
     }
 }

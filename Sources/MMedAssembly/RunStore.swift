@@ -11,7 +11,6 @@ final class RunStore: StorePort {
     let folder: RunFolder
     private let journal: Journal
     private let planDigest: Digest
-    private let layouts: [Name: AdapterLayout]
     private let baseModel: String
 
     private struct Cache {
@@ -37,14 +36,12 @@ final class RunStore: StorePort {
     private let newestKept: Int
 
     init(
-        folder: RunFolder, journal: Journal, planDigest: Digest, layouts: [Name: AdapterLayout], baseModel: String,
-        updatesPerStep: Int
+        folder: RunFolder, journal: Journal, planDigest: Digest, baseModel: String, updatesPerStep: Int
     ) {
         newestKept = 2 * max(2, updatesPerStep)
         self.folder = folder
         self.journal = journal
         self.planDigest = planDigest
-        self.layouts = layouts
         self.baseModel = baseModel
     }
 
@@ -108,16 +105,13 @@ final class RunStore: StorePort {
         return kept
     }
 
-    /// Adapters that a finished stage left, as PEFT folders: `adapters/<specialty>/v<N>`.
-    private func export(_ state: RunState) throws {
-        for head in state.stageHeads {
-            let relative = "adapters/\(head.reference.name)/v\(head.reference.version)"
-            guard let layout = layouts[head.reference.name], cache.withLock({ $0.exported.insert(relative).inserted })
-            else { continue }
-            let weights = try LittleEndian.weights(
-                content: try requireBlob(head.reference.digest), layout: layout, place: relative)
-            try AdapterFolder.write(
-                to: folder.path + "/" + relative, layout: layout, values: weights, baseModel: baseModel)
+    /// What the state's finished stages left, as PEFT folders: each once, before the checkpoint that promises it; a process
+    /// that goes on writes them again, since users may have lost one.
+    func export(_ state: RunState) throws {
+        for adapter in ExportedAdapter.all(in: state)
+        where cache.withLock({ $0.exported.insert(adapter.relativePath).inserted }) {
+            try adapter.write(
+                below: folder.path, content: try requireBlob(adapter.digest), baseModel: baseModel)
         }
     }
 

@@ -1,16 +1,20 @@
 import Dispatch
 import Foundation
 
-/// SIGINT and SIGTERM as calls: the first asks for an end in good order, a second ends the process at once with exit code 130.
+/// SIGINT, SIGTERM and perhaps SIGHUP as calls: the first asks for an end in good order, a second ends the process at once with exit code 130.
 /// What comes together is one wish: `timeout` signals the program and then its whole group.
 final class StopSignals: Sendable {
     // Proof: written once in `init`; `cancel` is the only later call, and Dispatch allows it from any thread.
     nonisolated(unsafe) private let sources: [any DispatchSourceSignal]
 
-    /// `onSecond` must be quick: the process ends when it returns.
-    init(onFirst: @escaping @Sendable () -> Void, onSecond: @escaping @Sendable () -> Void = {}) {
+    /// `onSecond` must be quick: the process ends when it returns. `isHangupWish` takes SIGHUP for such a signal too, as a
+    /// terminal sends it when it is closed, unless `nohup` has had it ignored.
+    init(
+        isHangupWish: Bool, onFirst: @escaping @Sendable () -> Void, onSecond: @escaping @Sendable () -> Void = {}
+    ) {
         let count = SignalCount()
-        sources = [SIGINT, SIGTERM].map { number in
+        let numbers = [SIGINT, SIGTERM] + (isHangupWish && !StopSignals.isIgnored(SIGHUP) ? [SIGHUP] : [])
+        sources = numbers.map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: count.queue)
             source.setEventHandler {
@@ -28,6 +32,13 @@ final class StopSignals: Sendable {
     }
 
     func cancel() { for source in sources { source.cancel() } }
+
+    private static func isIgnored(_ number: Int32) -> Bool {
+        var action = sigaction()
+        sigaction(number, nil, &action)
+        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+            == unsafeBitCast(SIG_IGN, to: Int.self)
+    }
 }
 
 /// SIGHUP as a call: read again what may change while a run goes on.

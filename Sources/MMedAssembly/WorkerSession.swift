@@ -75,7 +75,7 @@ public enum WorkerSession {
             hello: hello, address: options.address, answerWithin: .seconds(options.waitSeconds), endpoint: endpoint,
             engine: engine, log: log, digestOf: { ContentDigest.of($0) })
         log.line("connecting to \(options.address) as \(name)")
-        let signals = StopSignals { Task { await worker.drain() } }
+        let signals = StopSignals(isHangupWish: true) { Task { await worker.drain() } }
         defer { signals.cancel() }
         if options.exitsWithInput { watchInput { Task { await worker.stop("the parent process is gone") } } }
         try await worker.run()

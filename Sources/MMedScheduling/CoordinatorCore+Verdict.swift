@@ -102,7 +102,7 @@ extension CoordinatorCore {
 
     private mutating func letThrough(_ subject: CheckSubject, why: String) {
         withdraw(subject)
-        guard spot.said.insert("\(subject.role.rawValue) \(why)").inserted else { return }
+        guard spot.said[subject.role, default: []].insert(why).inserted else { return }
         // A lone worker is how most runs on one machine are; among several a missing judge is worth a warning.
         log(
             why == "one-worker" ? .info : .warn, "run", "spot-check-idle",

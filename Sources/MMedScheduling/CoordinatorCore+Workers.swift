@@ -31,6 +31,7 @@ extension CoordinatorCore {
         }
         if workers[hello.name] != nil { leave(hello.name, reason: "replaced by a new process of the same name") }
         workers[hello.name] = WorkerState(hello: hello, lastHeard: now, identity: identity)
+        spot.forgetSaid(of: hello.role)
         workerNames.insert(hello.name, at: workerNames.firstIndex { hello.name < $0 } ?? workerNames.count)
         moved()
         var fields: [LogEntry.Field] = [
@@ -46,6 +47,7 @@ extension CoordinatorCore {
 
     mutating func leave(_ name: Name, reason: String) {
         guard let worker = workers.removeValue(forKey: name) else { return }
+        spot.forgetSaid(of: worker.hello.role)
         workerNames.removeAll { $0 == name }
         log(
             worker.leases.isEmpty ? .info : .warn, "run", "worker-left",

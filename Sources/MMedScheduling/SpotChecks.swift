@@ -110,8 +110,11 @@ struct SpotState {
     var passed = 0
     /// Before that, workers of the former coordinator may still be on their way back.
     var settlesAt = Tick(milliseconds: 0)
-    /// What the log has said once.
-    var said: Set<String> = []
+    /// What the log has said of each role since a worker of it last came or went.
+    var said: [WorkerRole: Set<String>] = [:]
+
+    /// Who can check whom has changed: what was true may not be, and what was said then says nothing of now.
+    mutating func forgetSaid(of role: WorkerRole) { said[role] = nil }
 
     /// Nobody could answer or come back while the coordinator was stopped.
     mutating func forgive(_ pause: UInt64) {

@@ -93,7 +93,9 @@ extension RunFolder {
         guard let data = FileManager.default.contents(atPath: file) else {
             throw MMedError(
                 .badData, at: file, "there is no checkpoint",
-                mend: "give the folder of a run that has begun, or restore the file from a backup")
+                mend:
+                    "give the folder of a run that has begun, or restore the file from a backup; a run that ended before "
+                    + "its first checkpoint is begun again by the command that began it")
         }
         do {
             // Another format may have other fields.

@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import GRDBSQLite
 public import MMedCore
 
 /// A question of a run, for the lineage: whom it is about and where it comes from.
@@ -67,7 +68,9 @@ extension Journal {
     public func rows(of query: String) throws -> [[String]] {
         do {
             return try database.unsafeRead { db in
-                try db.readOnly {
+                // ATTACH and VACUUM INTO read the journal only, and yet make files.
+                sqlite3_limit(db.sqliteConnection, SQLITE_LIMIT_ATTACHED, 0)
+                return try db.readOnly {
                     let statement = try db.makeStatement(sql: query)
                     var table = [statement.columnNames]
                     let rows = try Row.fetchCursor(statement)

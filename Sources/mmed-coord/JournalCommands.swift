@@ -6,7 +6,7 @@ import MMedCore
 struct VerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify",
-        abstract: "Check a run's journal, record by record, its checkpoint and the adapters that it names.",
+        abstract: "Check a run's journal, record by record, its checkpoint, and its adapters' blobs and folders.",
         discussion: """
             Example:
               mmed-coord verify runs/five
@@ -23,7 +23,8 @@ struct LineageCommand: AsyncParsableCommand {
         commandName: "lineage",
         abstract: "Ask a run's journal what trained an adapter version, or anything else in SQL.",
         discussion: """
-            Tables and examples: docs/LINEAGE.md. The answer is tab-separated.
+            Tables and examples: docs/LINEAGE.md. The answer is tab-separated. It believes the journal; whether the journal
+            can be believed, `mmed-coord verify` tells.
 
             Examples:
               mmed-coord lineage runs/five --digest 6eb799e9c42d

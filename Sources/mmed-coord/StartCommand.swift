@@ -16,7 +16,7 @@ struct StartCommand: AsyncParsableCommand {
             Ctrl-C (SIGINT) or SIGTERM finishes what is leased, commits, says how to go on, and ends with exit code 0 although
             the run is not complete: a script asks `status --json` for "complete", or looks for report.txt, which is
             written at the end alone. A second one stops at once with 130, at the last committed step. With keys, SIGHUP
-            reads the folder's workers.allow again.
+            reads the folder's workers.allow again; without, it is as SIGTERM (a terminal was closed), and `nohup` goes on.
             """)
 
     @OptionGroup var arguments: RunArguments

@@ -28,7 +28,7 @@ import Testing
             let folder = try RunFolder(path: scratch.path + "/run")
             store = RunStore(
                 folder: folder, journal: try Journal(new: folder), planDigest: ContentDigest.of([1]),
-                layouts: [specialty: layout], baseModel: "model", updatesPerStep: 1)
+                baseModel: "model", updatesPerStep: 1)
             let digest = try store.put(
                 AdapterContent.bytes(layout, noise(layout.parameterCount, seed: 1, size: 0.1)))
             head = AdapterHead(

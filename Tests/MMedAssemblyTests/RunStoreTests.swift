@@ -22,7 +22,7 @@ import Testing
     /// A store as a process begins with it: nothing is in memory.
     private func store() -> RunStore {
         RunStore(
-            folder: folder, journal: journal, planDigest: ContentDigest.of([1]), layouts: [:], baseModel: "model",
+            folder: folder, journal: journal, planDigest: ContentDigest.of([1]), baseModel: "model",
             updatesPerStep: 1)
     }
 
@@ -81,5 +81,37 @@ import Testing
         #expect(try store.blob(digest) == [1, 2, 3])
         for value in 0..<UInt8(12) { _ = try store.put([value]) }
         #expect(throws: MMedError.self) { try store.blob(digest) }
+    }
+
+    /// The merged adapter's rank is its own; the folder is made of the blob alone, so a process that goes on can make it again.
+    @Test func aLostOrChangedFolderIsFoundAndWrittenAgain() throws {
+        let host = try Material.host(in: scratch)
+        let layout = AdapterLayout(settings: AdapterSettings(rank: 2, alpha: 4), shape: host.shape)
+        let values = noise(layout.parameterCount, seed: 7, size: 0.1)
+        var state = RunState(heads: [])
+        let digest = try store().put(AdapterContent.bytes(layout, values))
+        state.merged = AdapterReference(name: try #require(Name("merged")), version: 0, digest: digest)
+        let adapter = try #require(ExportedAdapter.all(in: state).first)
+        let below = scratch.path + "/run"
+        func expectRefusal(_ file: String, _ word: String) throws {
+            let error = try #require(throws: MMedError.self) { try adapter.verify(below: below, baseModel: "model") }
+            #expect(error.kind == .badData && error.place.hasSuffix(file) && error.problem.contains(word), "\(error)")
+        }
+        try expectRefusal("merged/adapter_config.json", "missing")
+        try store().export(state)
+        try adapter.verify(below: below, baseModel: "model")
+        let weights = below + "/merged/adapter_model.safetensors"
+        var bytes = try Data(contentsOf: URL(filePath: weights))
+        bytes[bytes.count - 1] ^= 0x80
+        try bytes.write(to: URL(filePath: weights))
+        try expectRefusal("merged/adapter_model.safetensors", "lora_B.weight is not what the run wrote")
+        try Data([0]).write(to: URL(filePath: weights))
+        try expectRefusal("merged/adapter_model.safetensors", "damaged")
+        try store().export(state)
+        let config = below + "/merged/adapter_config.json"
+        try Data("{}".utf8).write(to: URL(filePath: config))
+        try expectRefusal("merged/adapter_config.json", "not what the run wrote")
+        try store().export(state)
+        try adapter.verify(below: below, baseModel: "model")
     }
 }

@@ -40,6 +40,20 @@ import Testing
         return script.rollouts.last { $0.lease == lease }
     }
 
+    /// Who can check whom changes with whoever comes and goes, so that what was said before is said again where it is true.
+    @Test func whatWasSaidOfAMissingJudgeIsForgottenWhenAWorkerComesOrGoes() throws {
+        var (script, _) = script([])
+        let said: [WorkerRole: Set<String>] = [.rollout: ["one-worker"], .learner: ["one-worker"]]
+        script.core.spot.said = said
+        script.tell(.tick)
+        #expect(script.core.spot.said == said)
+        join("second", to: &script)
+        #expect(script.core.spot.said == [.learner: ["one-worker"]])
+        script.core.spot.said = said
+        script.tell(.left(Name("second")!, reason: "gone"))
+        #expect(script.core.spot.said == [.learner: ["one-worker"]])
+    }
+
     @Test func anHonestAnswerSettlesACheck() throws {
         var (script, lease) = script(["second"])
         script.sample("first", lease)

@@ -215,4 +215,17 @@ import Testing
         #expect(error?.kind == .usage)
         #expect(try journal.verify().sequence == Int64(story.count))
     }
+
+    /// SQLite takes both for reading, and both make a file.
+    @Test func aQueryMakesNoFile() async throws {
+        let scratch = try JournalScratch()
+        let journal = try await written(scratch)
+        let other = scratch.path + "/other.db"
+        for sql in ["ATTACH '\(other)' AS other", "VACUUM INTO '\(other)'"] {
+            let error = #expect(throws: MMedError.self) { try journal.rows(of: sql) }
+            #expect(error?.kind == .usage, "\(sql): \(String(describing: error))")
+            #expect(!FileManager.default.fileExists(atPath: other), "\(sql)")
+        }
+        #expect(try journal.rows(of: "SELECT count(*) FROM record")[1] == ["\(story.count)"])
+    }
 }

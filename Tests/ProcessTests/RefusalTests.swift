@@ -214,9 +214,16 @@ extension Processes.Refusals {
     @Test func aResumedRunKeepsItsConfigurationAndData() async throws {
         let lab = try await Lab.shared.value
         let scratch = try Scratch()
-        let small = ["--set", "dsa.epochs=1", "--set", "gba.steps=1"]
+        let reference = try scratch.write("reference.json", #"{"testAnswers": {}}"#)
+        let small = ["--set", "dsa.epochs=1", "--set", "gba.steps=1", "--set", "data.reference=\(reference)"]
         let ended = try await coordinator(try lab.arguments(Lab.cluster(), "run", in: scratch) + small, in: scratch)
         #expect(ended.code == 0, "\(ended)")
+        // No step rests on it, and the report would be another.
+        _ = try scratch.write("reference.json", #"{"testAnswers": {"none": "A"}}"#)
+        let other = try await coordinator(["start", "--resume", scratch.path + "/run"], in: scratch)
+        #expect(other.code == 78, "\(other)")
+        #expect(other.errors.contains("not those the run began with: data.reference (\(reference))"), "\(other)")
+        _ = try scratch.write("reference.json", #"{"testAnswers": {}}"#)
         let path = scratch.path + "/run/config.resolved.yaml"
         try text(of: path).replacing("steps: 1", with: "steps: 2").write(
             toFile: path, atomically: true, encoding: .utf8)

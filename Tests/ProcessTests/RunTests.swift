@@ -32,6 +32,30 @@ extension Processes.Runs {
         #expect(again.output.hasPrefix(text(of: resolved)), "the resolved configuration loads to another one")
     }
 
+    /// Users move and delete what they take away; a resume of the finished run makes it again, and `verify` says what is missing.
+    @Test func aFinishedRunWritesLostFoldersAgain() async throws {
+        let unbroken = try await Lab.unbroken.value
+        let scratch = try Scratch()
+        let folder = scratch.path + "/copy"
+        try FileManager.default.copyItem(
+            atPath: try await Lab.shared.value.unbrokenFolder, toPath: folder)
+        try await expectVerified(folder, in: scratch)
+        try FileManager.default.removeItem(atPath: folder + "/merged")
+        let lost = try await coordinator(["verify", folder], in: scratch)
+        #expect(lost.code == 65 && lost.errors.contains("merged/adapter_config.json"), "\(lost)")
+        let supervised = folder + "/adapters/pediatrics/v40/adapter_model.safetensors"
+        try Data("no tensors".utf8).write(to: URL(filePath: supervised))
+        let damaged = try await coordinator(["verify", folder], in: scratch)
+        #expect(damaged.code == 65 && damaged.errors.contains("pediatrics/v40"), "\(damaged)")
+        // The cluster file of that run is gone with its test.
+        let cluster = try scratch.write("cluster.yaml", Lab.cluster())
+        let again = try await coordinator(
+            ["start", "--resume", folder, "--adopt", "--cluster", cluster], in: scratch)
+        #expect(again.code == 0, "\(again)")
+        try RunResult(folder).expectSame(as: unbroken)
+        try await expectVerified(folder, in: scratch)
+    }
+
     private func expectAdapters(_ folder: String) throws {
         // 16 examples in steps of 4, ten times over.
         let supervised = Lab.specialties.map { "adapters/\($0)/v40" }

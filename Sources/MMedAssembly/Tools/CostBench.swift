@@ -22,7 +22,7 @@ public enum CostBench {
         let remove = { @Sendable in
             for path in [place, StepCost.memoryPlace] { try? FileManager.default.removeItem(atPath: path) }
         }
-        let signals = StopSignals {
+        let signals = StopSignals(isHangupWish: true) {
             remove()
             _exit(130)
         }

@@ -19,12 +19,8 @@ public enum ExportTool {
             throw MMedError(.badData, at: folder, "it has no adapter \(name)", mend: "use one of: \(known)")
         }
         let content = try RunFolder.readBlob(reference.digest, path: folder)
-        let head = String(decoding: content.prefix(4_096).prefix { $0 != 0x0A }, as: UTF8.self)
-        guard let layout = AdapterLayout(signature: head) else {
-            throw MMedError(.badData, at: folder, "the blob of \(name) is no adapter", mend: "restore the run folder")
-        }
         let place = "\(folder): \(name) v\(reference.version)"
-        let weights = try LittleEndian.weights(content: content, layout: layout, place: place)
+        let (layout, weights) = try LittleEndian.adapter(content: content, place: place)
         try AdapterFolder.write(
             to: output, layout: layout, values: weights, baseModel: LaunchRecord(folder: folder)?.baseModel)
         return "\(name) v\(reference.version) (\(reference.digest.short)) is in \(output)"

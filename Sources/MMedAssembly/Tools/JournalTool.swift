@@ -5,7 +5,8 @@ import MMedStore
 
 /// The `verify` and `lineage` commands: what a run's journal says, and whether it can be believed.
 public enum JournalTool {
-    /// Checks the whole hash chain, the checkpoint and every blob that it names; returns what was found.
+    /// Checks the whole hash chain, the checkpoint, every blob that it names, and that the exported folders hold what their
+    /// blobs do; returns what was found.
     /// Throws `badData` naming the first thing that is damaged, `tryAgain` while a coordinator works in the folder.
     public static func verify(folder: String) throws -> String {
         let loaded = try RunFolder.loadCheckpoint(path: folder)
@@ -14,10 +15,19 @@ public enum JournalTool {
         try journal.verifyTail(from: loaded.journal)
         let blobs = loaded.state.blobDigests
         for digest in blobs.sorted() { _ = try RunFolder.readBlob(digest, path: folder) }
+        guard let launch = LaunchRecord(folder: folder) else {
+            throw MMedError(
+                .badData, at: LaunchRecord.path(in: folder),
+                "it is missing or damaged, and no resume can do without it",
+                mend: "restore it from a backup")
+        }
+        let adapters = ExportedAdapter.all(in: loaded.state)
+        for adapter in adapters { try adapter.verify(below: folder, baseModel: launch.baseModel) }
         return """
             journal      \(head.sequence) records, chain \(head.chain.short)
             checkpoint   \(loaded.number), written after record \(loaded.journal.sequence)
             blobs        \(blobs.count), each with the digest of its name
+            adapters     \(adapters.count) exported folders, each with the numbers of its blob
             \(folder): verified
             """
     }

@@ -77,8 +77,8 @@ struct StepCost {
         try journal.begin(
             run: run.name, plan: run.planDigest, model: run.host.digest, seed: plan.seed, questions: run.data.lineage)
         let store = RunStore(
-            folder: folder, journal: journal, planDigest: run.planDigest, layouts: run.layouts,
-            baseModel: run.host.baseName, updatesPerStep: run.plan.updatesPerStep)
+            folder: folder, journal: journal, planDigest: run.planDigest, baseModel: run.host.baseName,
+            updatesPerStep: run.plan.updatesPerStep)
         guard let layout = run.layouts[adapter] else { throw MMedError(.internalError, "no layout for \(adapter)") }
         let first = AdapterReference(
             name: adapter, version: 0,

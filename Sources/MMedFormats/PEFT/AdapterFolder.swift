@@ -40,9 +40,47 @@ public enum AdapterFolder {
             try SafetensorsWriter.write(to: Paths.join(folder, weightsName), tensors) { tensor in
                 Array(values[ranges[tensor.name] ?? 0..<0])
             }
-            let config = config(layout.settings, baseModel: baseModel).text(sortingKeys: true, indent: 2) + "\n"
-            try DurableFile.write(Paths.join(folder, configName)) { append in try append(Array(config.utf8)) }
+            let config = configBytes(layout.settings, baseModel: baseModel)
+            try DurableFile.write(Paths.join(folder, configName)) { append in try append(config) }
         }
+    }
+
+    /// Throws `badData` naming the file when the folder does not hold this adapter to the bit, as `write` leaves it.
+    public static func requireSame(
+        at path: String, layout: AdapterLayout, values: [Float], baseModel: String?
+    ) throws {
+        func refuse(_ name: String, _ why: String) -> MMedError {
+            MMedError(
+                .badData, at: Paths.join(path, name), why,
+                mend: "the run holds it still: `mmed-coord start --resume` or `mmed-coord export` writes it again")
+        }
+        for name in [configName, weightsName] where Paths.kind(Paths.join(path, name)) != .file {
+            throw refuse(name, "the file is missing")
+        }
+        let config = try MappedFile(path: Paths.join(path, configName))
+        guard try config.bytes(at: 0, count: config.count) == configBytes(layout.settings, baseModel: baseModel) else {
+            throw refuse(configName, "it is not what the run wrote")
+        }
+        let weights: SafetensorsFile
+        do {
+            weights = try SafetensorsFile(path: Paths.join(path, weightsName))
+        } catch let error as MMedError where error.kind == .badData {
+            throw refuse(weightsName, "it is damaged (\(error.problem))")
+        }
+        let matrices = matrices(of: layout)
+        guard weights.tensors.count == matrices.count else {
+            throw refuse(weightsName, "\(weights.tensors.count) tensors, the run wrote \(matrices.count)")
+        }
+        for matrix in matrices {
+            guard let tensor = weights.tensors[matrix.name], tensor.type == .f32, tensor.shape == matrix.shape,
+                // By bits: a zero whose sign was turned is another number.
+                try weights.values(of: tensor).map(\.bitPattern) == values[matrix.range].map(\.bitPattern)
+            else { throw refuse(weightsName, "\(matrix.name) is not what the run wrote") }
+        }
+    }
+
+    private static func configBytes(_ settings: AdapterSettings, baseModel: String?) -> [UInt8] {
+        Array((config(settings, baseModel: baseModel).text(sortingKeys: true, indent: 2) + "\n").utf8)
     }
 
     /// Reads a folder written here or by PEFT, for a model of this shape; the tensors may be F32, F16 or BF16. What plain
