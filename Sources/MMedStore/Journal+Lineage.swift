@@ -1,6 +1,5 @@
 import Foundation
 import GRDB
-import GRDBSQLite
 public import MMedCore
 
 /// A question of a run, for the lineage: whom it is about and where it comes from.
@@ -68,11 +67,15 @@ extension Journal {
     public func rows(of query: String) throws -> [[String]] {
         do {
             return try database.unsafeRead { db in
-                // ATTACH and VACUUM INTO read the journal only, and yet make files.
-                sqlite3_limit(db.sqliteConnection, SQLITE_LIMIT_ATTACHED, 0)
-                return try db.readOnly {
+                try db.readOnly {
                     let statement = try db.makeStatement(sql: query)
                     var table = [statement.columnNames]
+                    // ATTACH and VACUUM INTO only read the journal, and yet make files.
+                    guard !table[0].isEmpty else {
+                        throw MMedError(
+                            .usage, at: "the query", "it asks for no rows",
+                            mend: "the query must only read, as SELECT does (docs/LINEAGE.md)")
+                    }
                     let rows = try Row.fetchCursor(statement)
                     while let row = try rows.next() {
                         table.append(row.databaseValues.map(Journal.text))
@@ -80,6 +83,8 @@ extension Journal {
                     return table
                 }
             }
+        } catch let error as MMedError {
+            throw error
         } catch let error as DatabaseError where error.resultCode == .SQLITE_MISUSE {
             throw MMedError(
                 .usage, at: "the query", "it is not one statement", mend: "ask one query at a time (docs/LINEAGE.md)")

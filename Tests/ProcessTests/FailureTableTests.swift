@@ -236,6 +236,16 @@ extension Processes.FailureTable {
     }
 
     /// The second signal ends the process at once, wherever it is.
+    /// Whoever starts a run by `nohup` does not want it to end with the terminal.
+    @Test func row22_nohupTakesAHangupAway() async throws {
+        let run = try await Watched(through: ["nohup"])
+        try await run.until("dsa/adult-medicine 7 event=update")
+        run.program.signal(SIGHUP)
+        let ended = try await run.program.end()
+        #expect(ended.code == 0 && ended.errors.contains("is complete"), "\(ended)")
+        try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
+    }
+
     @Test func row22_aSecondSignalIsFast() async throws {
         let run = try await Watched()
         try await run.until("dsa/adult-medicine 7 event=update")
