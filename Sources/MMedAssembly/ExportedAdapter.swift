@@ -2,7 +2,6 @@ import MMedCore
 import MMedFormats
 import MMedProtocol
 import MMedScheduling
-import MMedStore
 
 /// A PEFT folder that a run leaves to its users beside the blob that it was made of.
 struct ExportedAdapter {
@@ -20,16 +19,19 @@ struct ExportedAdapter {
         return all
     }
 
-    func write(below folder: String, content: [UInt8], baseModel: String) throws {
+    /// Writes the folder where it is not there whole: to look is cheaper than to write, and what is whole stays untouched.
+    func ensure(below folder: String, content: [UInt8], baseModel: String) throws {
         let (layout, weights) = try LittleEndian.adapter(content: content, place: relativePath)
-        try AdapterFolder.write(
-            to: folder + "/" + relativePath, layout: layout, values: weights, baseModel: baseModel)
+        let path = folder + "/" + relativePath
+        let isWhole =
+            (try? AdapterFolder.requireSame(at: path, layout: layout, values: weights, baseModel: baseModel)) != nil
+        guard !isWhole else { return }
+        try AdapterFolder.write(to: path, layout: layout, values: weights, baseModel: baseModel)
     }
 
     /// Throws `badData` naming the file that is missing or is not what the run wrote.
-    func verify(below folder: String, baseModel: String?) throws {
-        let (layout, weights) = try LittleEndian.adapter(
-            content: try RunFolder.readBlob(digest, path: folder), place: relativePath)
+    func verify(below folder: String, content: [UInt8], baseModel: String?) throws {
+        let (layout, weights) = try LittleEndian.adapter(content: content, place: relativePath)
         try AdapterFolder.requireSame(
             at: folder + "/" + relativePath, layout: layout, values: weights, baseModel: baseModel)
     }

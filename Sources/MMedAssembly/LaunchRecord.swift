@@ -1,10 +1,10 @@
 import Foundation
-import MMedCore
+public import MMedCore
 import MMedStore
 
 /// What later commands must know of a run besides its resolved configuration and its state.
 struct LaunchRecord: Codable {
-    var name: String
+    var name: Name
     var cluster: String?
     /// The folder of keys, where the command line named one.
     var keys: String?
@@ -32,18 +32,22 @@ struct LaunchRecord: Codable {
         var steps: Int
     }
 
-    init(name: String, cluster: String?, keys: String?, model: String?) {
+    init(name: Name, cluster: String?, keys: String?, model: String?) {
         self.name = name
         self.cluster = cluster
         self.keys = keys
         self.model = model
     }
 
-    /// The record of a run's folder; nil when there is none.
-    init?(folder: String) {
-        guard let data = FileManager.default.contents(atPath: LaunchRecord.path(in: folder)),
-            let record = try? JSONDecoder().decode(LaunchRecord.self, from: data)
-        else { return nil }
+    /// The record of a run's folder. Throws `badData` when it is not there or cannot be read.
+    init(folder: String) throws(MMedError) {
+        let path = LaunchRecord.path(in: folder)
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw MMedError(.badData, at: path, "there is no run to go on with", mend: RunFolder.mendOfMissingRun)
+        }
+        guard let record = try? JSONDecoder().decode(LaunchRecord.self, from: data) else {
+            throw MMedError(.badData, at: path, "it is damaged", mend: "restore it from a backup")
+        }
         self = record
     }
 
@@ -76,6 +80,24 @@ struct LaunchRecord: Codable {
     func write(in folder: RunFolder) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        try folder.writeWhole([UInt8](try encoder.encode(self)), to: LaunchRecord.path(in: folder.path))
+        try folder.writeWhole([UInt8](try encoder.encode(self)) + [0x0A], to: LaunchRecord.path(in: folder.path))
+    }
+}
+
+extension Name: Codable {
+    /// Refuses what is no name.
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        let text = try container.decode(String.self)
+        guard let name = Name(text) else {
+            throw DecodingError.dataCorruptedError(in: container, debugDescription: "\"\(text)\" is no name")
+        }
+        self = name
+    }
+
+    /// The text alone.
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(text)
     }
 }

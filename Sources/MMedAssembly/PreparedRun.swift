@@ -27,6 +27,8 @@ public struct PreparedRun: Sendable {
     /// What the plan was made of, in the order of `planDigest`, and the figures that the report is held against: no step
     /// rests on those, so they are no part of the digest.
     let inputs: [Input]
+    /// What this process does otherwise than the recorded configuration says.
+    let operationalOverrides: [String]
     /// The run's name.
     public let name: Name
 
@@ -40,7 +42,13 @@ public struct PreparedRun: Sendable {
 
     /// Reads and checks everything. Throws what is wrong first.
     public init(_ options: RunOptions, name: Name) throws {
-        config = try RunConfig.load(path: options.configPath, overrides: options.overrides)
+        let recorded = try RunConfig.load(path: options.configPath, overrides: options.overrides)
+        config =
+            options.operationalOverrides.isEmpty
+            ? recorded
+            : try RunConfig.load(
+                path: options.configPath, overrides: options.overrides + options.operationalOverrides)
+        operationalOverrides = options.operationalOverrides
         let place = options.clusterPath ?? "the default cluster"
         var cluster = try options.clusterPath.map { try ClusterConfig.load(path: $0) } ?? defaultCluster()
         if let keys = options.keys { cluster.keys = keys }
@@ -69,7 +77,7 @@ public struct PreparedRun: Sendable {
             ("data.train", config.data.train), ("data.validation", config.data.validation),
             ("data.test", config.data.test),
         ].map { Input(name: $0.0, path: $0.1, digest: try ContentDigest.ofFile($0.1)) }
-        let yaml = config.resolvedYAML
+        let yaml = recorded.resolvedYAML
         let parts = [yaml, host.digest.hex] + files.map(\.digest.hex)
         inputs =
             [

@@ -20,22 +20,13 @@ public struct RunLaunch: Sendable {
         runFolder: String?, resume: String?, isAdopted: Bool = false
     ) throws {
         if let resume {
-            guard config == nil, overrides.isEmpty, runFolder == nil else {
+            guard config == nil, runFolder == nil else {
                 throw MMedError(
                     .usage, at: "--resume", "a resumed run keeps its own configuration and folder",
-                    mend: "leave out --config, --set and --run-dir")
+                    mend: "leave out --config and --run-dir")
             }
-            let place = LaunchRecord.path(in: resume)
-            guard let former = LaunchRecord(folder: resume), let name = Name(former.name) else {
-                if FileManager.default.fileExists(atPath: place) {
-                    throw MMedError(.badData, at: place, "it is damaged", mend: "restore it from a backup")
-                }
-                throw MMedError(
-                    .badData, at: LaunchRecord.path(in: resume), "there is no run to go on with",
-                    mend:
-                        "give the folder that `mmed-coord start` printed; a run that ended before its first checkpoint is "
-                        + "begun again by the command that began it")
-            }
+            try RunLaunch.requireOperational(overrides)
+            let former = try LaunchRecord(folder: resume)
             var record = former
             record.cluster = cluster ?? former.cluster
             record.keys = keys.map(absolutePath) ?? former.keys
@@ -44,8 +35,9 @@ public struct RunLaunch: Sendable {
             self.record = record
             prepared = try PreparedRun(
                 RunOptions(
-                    configPath: resume + "/config.resolved.yaml", overrides: [], clusterPath: record.cluster,
-                    keys: record.keys, model: record.model, runFolder: resume), name: name)
+                    configPath: resume + "/config.resolved.yaml", overrides: [], operationalOverrides: overrides,
+                    clusterPath: record.cluster, keys: record.keys, model: record.model, runFolder: resume),
+                name: record.name)
             folderPath = resume
             isResumed = true
             return
@@ -62,7 +54,7 @@ public struct RunLaunch: Sendable {
         let clusterPath = cluster ?? RunLaunch.localCluster(beside: config)
         let name = try RunLaunch.runName(config: config, folder: runFolder)
         record = LaunchRecord(
-            name: name.text, cluster: clusterPath.map(absolutePath), keys: keys.map(absolutePath),
+            name: name, cluster: clusterPath.map(absolutePath), keys: keys.map(absolutePath),
             model: model.map(absoluteModel))
         prepared = try PreparedRun(
             RunOptions(
@@ -158,6 +150,17 @@ public struct RunLaunch: Sendable {
         case .failed(let why):
             throw MMedError(.internalError, at: "run \(prepared.name)", why, mend: "see the workers' logs; \(resume)")
         }
+    }
+
+    /// Sections that decide how a run is carried out; no adapter's bytes depend on them.
+    static let operationalSections = ["leases", "storage", "security"]
+
+    private static func requireOperational(_ overrides: [String]) throws(MMedError) {
+        let isOther = { (text: String) in !operationalSections.contains { text.hasPrefix($0 + ".") } }
+        guard let other = overrides.first(where: isOther) else { return }
+        throw MMedError(
+            .usage, at: "--set \(other)", "a resumed run keeps what its results depend on",
+            mend: "change keys of \(operationalSections.joined(separator: ", ")) alone, or begin a run of its own")
     }
 
     /// `cluster/local.yaml` beside the folder of the configuration, if it is there.

@@ -7,6 +7,8 @@ public struct RunOptions: Sendable {
     public var configPath: String
     /// `path.to.key=value` over the file.
     public var overrides: [String]
+    /// The same for this process of a resumed run alone: keys that choose how it works and not what comes out.
+    public var operationalOverrides: [String]
     /// The cluster file; nil is `cluster/local.yaml` beside the configuration's folder, else one rollout worker and one learner here.
     public var clusterPath: String?
     /// A folder of keys instead of the cluster file's.
@@ -18,11 +20,12 @@ public struct RunOptions: Sendable {
 
     /// All options.
     public init(
-        configPath: String, overrides: [String], clusterPath: String?, keys: String? = nil, model: String?,
-        runFolder: String?
+        configPath: String, overrides: [String], operationalOverrides: [String] = [], clusterPath: String?,
+        keys: String? = nil, model: String?, runFolder: String?
     ) {
         self.configPath = configPath
         self.overrides = overrides
+        self.operationalOverrides = operationalOverrides
         self.clusterPath = clusterPath
         self.keys = keys
         self.model = model

@@ -131,10 +131,7 @@ public struct RunSession: Sendable {
                         fields: [.init("worker", .text(name)), .init("what", .text(what))]))
             })
         CrashMarks.lines(crash).forEach(telemetry.log)
-        for sentence in run.data.leftOut {
-            telemetry.log(
-                LogEntry(.warn, scope: "run", event: "rows-left-out", fields: [.init("what", .text(sentence))]))
-        }
+        logConditions()
         say("run \(run.name): listening at \(endpoint.boundAddress), folder \(folder.path)")
         say("follow it with: tail -f \(folder.path)/progress.log")
         let path = folder.path
@@ -166,6 +163,17 @@ public struct RunSession: Sendable {
             throw room.shortage(mend: "make room, then go on with: mmed-coord start --resume \(folder.path)")
         }
         return outcome
+    }
+
+    /// What is otherwise than the files of the run would make one think.
+    private func logConditions() {
+        for sentence in run.data.leftOut {
+            telemetry.log(
+                LogEntry(.warn, scope: "run", event: "rows-left-out", fields: [.init("what", .text(sentence))]))
+        }
+        for override in run.operationalOverrides {
+            telemetry.log(LogEntry(.info, scope: "run", event: "overridden", fields: [.init("set", .text(override))]))
+        }
     }
 
     private func drainWhenDiskIsLow(_ coordinator: Coordinator, _ workers: LocalWorkers) -> Task<Void, Never> {

@@ -105,12 +105,12 @@ final class RunStore: StorePort {
         return kept
     }
 
-    /// What the state's finished stages left, as PEFT folders: each once, before the checkpoint that promises it; a process
-    /// that goes on writes them again, since users may have lost one.
+    /// What the state's finished stages left, as PEFT folders: each once, before the checkpoint that promises it. A process
+    /// that goes on looks at all of them again, since users may have lost one.
     func export(_ state: RunState) throws {
         for adapter in ExportedAdapter.all(in: state)
         where cache.withLock({ $0.exported.insert(adapter.relativePath).inserted }) {
-            try adapter.write(
+            try adapter.ensure(
                 below: folder.path, content: try requireBlob(adapter.digest), baseModel: baseModel)
         }
     }

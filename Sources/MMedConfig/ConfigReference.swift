@@ -9,7 +9,8 @@ public enum ConfigReference {
         then `--set path.to.key=value` (any number of times; the value is YAML, so `--set eval.stages=[base,dsa]` works).
         A key that is not listed, or a value of another type or out of its range, ends the command with exit code 78 before any
         work, naming the file, the line and the nearest known key. `config.resolved.yaml` in the run's folder is the complete
-        result, and can be given as `--config` again. This page is made from the tables that read the files.
+        result, and can be given as `--config` again. With `start --resume`, `--set` changes keys of `leases`, `storage` and
+        `security` alone, for that process: no result rests on them. This page is made from the tables that read the files.
 
         ## Run
 

@@ -35,6 +35,11 @@ extension RunFolder {
     private static var format: Int { 2 }
     private static var kept: Int { 3 }
 
+    /// What helps where a file is missing that every run has once it goes on.
+    public static let mendOfMissingRun =
+        "give the folder that `mmed-coord start` printed, or restore the file from a backup; a run that ended before its "
+        + "first checkpoint is begun again by the command that began it"
+
     /// Writes the state, then the manifest that names it; both are on the disk when the call returns.
     public func saveCheckpoint(_ state: RunState, planDigest: Digest, journal: JournalHead) throws {
         let number = ((try? readManifest())?.number ?? 0) + 1
@@ -46,7 +51,7 @@ extension RunFolder {
             format: RunFolder.format, number: number, file: file, bytes: bytes.count,
             sha256: ContentDigest.of(bytes).hex, plan: planDigest.hex, epoch: state.epoch,
             journalSequence: journal.sequence, journalChain: journal.chain.hex)
-        try writeWhole(try encode(manifest), to: manifestPath)
+        try writeWhole(try encode(manifest) + [0x0A], to: manifestPath)
         try Failpoint.pass(.checkpointManifestWritten)
         // Old states are removed only after the new one is in place.
         if number > RunFolder.kept {
@@ -93,9 +98,7 @@ extension RunFolder {
         guard let data = FileManager.default.contents(atPath: file) else {
             throw MMedError(
                 .badData, at: file, "there is no checkpoint",
-                mend:
-                    "give the folder of a run that has begun, or restore the file from a backup; a run that ended before "
-                    + "its first checkpoint is begun again by the command that began it")
+                mend: mendOfMissingRun)
         }
         do {
             // Another format may have other fields.

@@ -11,6 +11,7 @@ struct StartCommand: AsyncParsableCommand {
               mmed-coord start --config configs/quickstart.yaml
               mmed-coord start --config configs/quickstart.yaml --set gba.steps=5 --run-dir runs/five
               mmed-coord start --resume runs/five
+              mmed-coord start --resume runs/five --set leases.noWorkersSeconds=3600
               mmed-coord start --config configs/full.yaml --cluster cluster/two-hosts.yaml --keys keys
 
             Ctrl-C (SIGINT) or SIGTERM finishes what is leased, commits, says how to go on, and ends with exit code 0 although
@@ -24,7 +25,10 @@ struct StartCommand: AsyncParsableCommand {
     @Option(help: "The run's folder [runs/<configuration>-<time>].")
     var runDir: String?
 
-    @Option(help: "Go on with the run in this folder from its last committed step.")
+    @Option(
+        help:
+            "Go on with the run in this folder from its last committed step; --set may then change keys of leases, storage and security, for this time."
+    )
     var resume: String?
 
     @Flag(help: "With --resume: go on in this copy of the folder; the run must not go on in another.")

@@ -89,17 +89,19 @@ import Testing
         let layout = AdapterLayout(settings: AdapterSettings(rank: 2, alpha: 4), shape: host.shape)
         let values = noise(layout.parameterCount, seed: 7, size: 0.1)
         var state = RunState(heads: [])
-        let digest = try store().put(AdapterContent.bytes(layout, values))
+        let content = AdapterContent.bytes(layout, values)
+        let digest = try store().put(content)
         state.merged = AdapterReference(name: try #require(Name("merged")), version: 0, digest: digest)
         let adapter = try #require(ExportedAdapter.all(in: state).first)
         let below = scratch.path + "/run"
+        func verify() throws { try adapter.verify(below: below, content: content, baseModel: "model") }
         func expectRefusal(_ file: String, _ word: String) throws {
-            let error = try #require(throws: MMedError.self) { try adapter.verify(below: below, baseModel: "model") }
+            let error = try #require(throws: MMedError.self) { try verify() }
             #expect(error.kind == .badData && error.place.hasSuffix(file) && error.problem.contains(word), "\(error)")
         }
         try expectRefusal("merged/adapter_config.json", "missing")
         try store().export(state)
-        try adapter.verify(below: below, baseModel: "model")
+        try verify()
         let weights = below + "/merged/adapter_model.safetensors"
         var bytes = try Data(contentsOf: URL(filePath: weights))
         bytes[bytes.count - 1] ^= 0x80
@@ -112,6 +114,13 @@ import Testing
         try Data("{}".utf8).write(to: URL(filePath: config))
         try expectRefusal("merged/adapter_config.json", "not what the run wrote")
         try store().export(state)
-        try adapter.verify(below: below, baseModel: "model")
+        try verify()
+        // What is whole stays the file that it is: somebody may be reading it.
+        func number() throws -> Int? {
+            try FileManager.default.attributesOfItem(atPath: weights)[.systemFileNumber] as? Int
+        }
+        let before = try #require(try number())
+        try store().export(state)
+        #expect(try number() == before)
     }
 }

@@ -218,6 +218,15 @@ extension Processes.Refusals {
         let small = ["--set", "dsa.epochs=1", "--set", "gba.steps=1", "--set", "data.reference=\(reference)"]
         let ended = try await coordinator(try lab.arguments(Lab.cluster(), "run", in: scratch) + small, in: scratch)
         #expect(ended.code == 0, "\(ended)")
+        // What no result rests on may be another from now on; what results rest on may not.
+        let patient = try await coordinator(
+            ["start", "--resume", scratch.path + "/run", "--set", "leases.noWorkersSeconds=9"], in: scratch)
+        #expect(patient.code == 0, "\(patient)")
+        let overridden = try ProgressLine.all(scratch.path + "/run").last { $0.event == "overridden" }
+        #expect(overridden?.values["set"] == "\"leases.noWorkersSeconds=9\"")
+        let longer = try await coordinator(
+            ["start", "--resume", scratch.path + "/run", "--set", "gba.steps=2"], in: scratch)
+        #expect(longer.code == 64 && longer.errors.contains("--set gba.steps=2"), "\(longer)")
         // No step rests on it, and the report would be another.
         _ = try scratch.write("reference.json", #"{"testAnswers": {"none": "A"}}"#)
         let other = try await coordinator(["start", "--resume", scratch.path + "/run"], in: scratch)

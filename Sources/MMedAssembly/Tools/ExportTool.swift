@@ -22,7 +22,7 @@ public enum ExportTool {
         let place = "\(folder): \(name) v\(reference.version)"
         let (layout, weights) = try LittleEndian.adapter(content: content, place: place)
         try AdapterFolder.write(
-            to: output, layout: layout, values: weights, baseModel: LaunchRecord(folder: folder)?.baseModel)
+            to: output, layout: layout, values: weights, baseModel: (try? LaunchRecord(folder: folder))?.baseModel)
         return "\(name) v\(reference.version) (\(reference.digest.short)) is in \(output)"
     }
 

@@ -13,16 +13,16 @@ public enum JournalTool {
         let journal = try Journal(existingIn: folder)
         let head = try journal.verify()
         try journal.verifyTail(from: loaded.journal)
-        let blobs = loaded.state.blobDigests
-        for digest in blobs.sorted() { _ = try RunFolder.readBlob(digest, path: folder) }
-        guard let launch = LaunchRecord(folder: folder) else {
-            throw MMedError(
-                .badData, at: LaunchRecord.path(in: folder),
-                "it is missing or damaged, and no resume can do without it",
-                mend: "restore it from a backup")
-        }
+        let launch = try LaunchRecord(folder: folder)
         let adapters = ExportedAdapter.all(in: loaded.state)
-        for adapter in adapters { try adapter.verify(below: folder, baseModel: launch.baseModel) }
+        let foldersByDigest = Dictionary(grouping: adapters, by: \.digest)
+        let blobs = loaded.state.blobDigests
+        for digest in blobs.sorted() {
+            let content = try RunFolder.readBlob(digest, path: folder)
+            for adapter in foldersByDigest[digest] ?? [] {
+                try adapter.verify(below: folder, content: content, baseModel: launch.baseModel)
+            }
+        }
         return """
             journal      \(head.sequence) records, chain \(head.chain.short)
             checkpoint   \(loaded.number), written after record \(loaded.journal.sequence)

@@ -37,7 +37,9 @@ public enum StatusTool {
         var stageNumber: Int
         var stages: Int?
         var steps: [Steps]
+        /// Versions.
         var adapters: [String: Int]
+        var digests: [String: String]
         var evaluations: [Evaluation]
         var merged: String?
         var lastLine: String?
@@ -52,9 +54,10 @@ public enum StatusTool {
 
     private static func status(of state: RunState, checkpoint: Int, folder: String) -> Status {
         // A folder of an earlier release has no outline; a report is written at the end alone.
-        let outline = LaunchRecord(folder: folder)?.stages
+        let outline = (try? LaunchRecord(folder: folder))?.stages
         let isComplete =
-            outline.map { state.stage >= $0.count } ?? FileManager.default.fileExists(atPath: folder + "/report.txt")
+            (outline.map { state.stage >= $0.count } ?? true)
+            && FileManager.default.fileExists(atPath: folder + "/report.txt")
         let current = outline.flatMap { $0.indices.contains(state.stage) ? $0[state.stage] : nil }
         let steps = state.tracks.enumerated().map { index, track in
             let planned = current.flatMap { $0.tracks.indices.contains(index) ? $0.tracks[index] : nil }
@@ -68,6 +71,8 @@ public enum StatusTool {
             stages: outline?.count, steps: isComplete ? [] : steps,
             adapters: Dictionary(
                 state.heads.map { ($0.reference.name.text, $0.reference.version) }, uniquingKeysWith: { $1 }),
+            digests: Dictionary(
+                state.heads.map { ($0.reference.name.text, $0.reference.digest.hex) }, uniquingKeysWith: { $1 }),
             evaluations: state.evaluations.flatMap(evaluations), merged: state.merged?.digest.hex,
             lastLine: lastLine(of: folder + "/progress.log"))
     }

@@ -74,7 +74,8 @@ public enum AdapterFolder {
         for matrix in matrices {
             guard let tensor = weights.tensors[matrix.name], tensor.type == .f32, tensor.shape == matrix.shape,
                 // By bits: a zero whose sign was turned is another number.
-                try weights.values(of: tensor).map(\.bitPattern) == values[matrix.range].map(\.bitPattern)
+                try weights.values(of: tensor).elementsEqual(
+                    values[matrix.range], by: { $0.bitPattern == $1.bitPattern })
             else { throw refuse(weightsName, "\(matrix.name) is not what the run wrote") }
         }
     }
