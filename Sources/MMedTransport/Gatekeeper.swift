@@ -1,6 +1,4 @@
 public import MMedProtocol
-import CZeroMQ
-import Glibc
 import MMedCore
 import MMedLocks
 import MMedLocks
@@ -38,6 +36,11 @@ final class Gatekeeper: Sendable {
     private let onRefusal: @Sendable (KeyRefusal) -> Void
     /// Refusals are reported so often: a flood of strangers must not fill a log.
     private static let reportInterval = Duration.seconds(1)
+    /// A stranger waits so long for its refusal, well below the second that a handshake may last: who knocks again and again
+    /// costs a handshake as seldom as that, where it would cost five hundred a second.
+    static let refusalDelay = Duration.milliseconds(250)
+    /// So many refusals are held back at once; beyond that the oldest goes out.
+    private static let refusalsHeld = 1_024
 
     init(_ list: AllowList, wakes: Bell, onRefusal: @escaping @Sendable (KeyRefusal) -> Void) throws(MMedError) {
         state = Locked(State(list: list))
@@ -96,130 +99,45 @@ final class Gatekeeper: Sendable {
             door.close()
             ended()
         }
-        while let frames = door.next(bell) {
-            // Not to be answered: better to end than to leave a question open that lets somebody in.
-            guard let request = ZapRequest(frames) else { return }
-            let found = request.key.flatMap { look($0.text).identity }
-            guard door.answer(request.id, found) else { return }
-            if found == nil { refused(request) }
+        var held = Fifo<(question: Door.Question, id: [UInt8], due: ContinuousClock.Instant)>()
+        while true {
+            switch door.next(bell, until: held.first?.due) {
+            case .over: return
+            case .late: break
+            case .question(let question):
+                // Not to be answered: better to end than to leave a question open that lets somebody in.
+                guard let request = ZapRequest(question.frames) else { return }
+                let found = request.key.flatMap { look($0.text).identity }
+                if found == nil, refused(request) {
+                    held.append((question, request.id, .now + Gatekeeper.refusalDelay))
+                } else {
+                    guard door.answer(question, request.id, found) else { return }
+                }
+            }
+            while let first = held.first, first.due <= .now || held.count > Gatekeeper.refusalsHeld {
+                _ = held.popFirst()
+                guard door.answer(first.question, first.id, nil) else { return }
+            }
         }
     }
 
-    private func refused(_ request: ZapRequest) {
+    /// Counts a refusal, and reports it now and then. False for the self-test, which nobody needs to hold back.
+    private func refused(_ request: ZapRequest) -> Bool {
         let now = ContinuousClock.now
-        let (count, mustReport) = state.withLock { state -> (UInt64, Bool) in
-            if let probe = state.probe, probe == request.key { return (0, false) }
+        let report = state.withLock { state -> (count: UInt64, isDue: Bool)? in
+            if let probe = state.probe, probe == request.key { return nil }
             state.refusals += 1
             if let last = state.reportedAt, now - last < Gatekeeper.reportInterval { return (state.refusals, false) }
             state.reportedAt = now
             return (state.refusals, true)
         }
-        guard mustReport else { return }
-        onRefusal(KeyRefusal(key: request.key, address: request.address, count: count))
+        guard let report else { return false }
+        if report.isDue { onRefusal(KeyRefusal(key: request.key, address: request.address, count: report.count)) }
+        return true
     }
 
     private func ended() {
         state.withLock { $0.hasEnded = true }
         wakes.ring()
-    }
-}
-
-/// A ZeroMQ context.
-// Sendable: `handle` never changes, and ZeroMQ allows every call on a context from any thread.
-struct WireContext: @unchecked Sendable {
-    let handle: UnsafeMutableRawPointer
-}
-
-/// What ZeroMQ asks about a connection.
-struct ZapRequest: Equatable {
-    /// Comes back with the answer.
-    let id: [UInt8]
-    let address: String
-    /// The connection's key; nil when it is no CURVE connection of this endpoint's domain.
-    let key: PublicKey?
-
-    static let version = Array("1.0".utf8)
-    static let domain = "mmed"
-
-    /// Nil when nobody could answer it.
-    init?(_ frames: [[UInt8]]) {
-        guard frames.count >= 6, frames[0] == ZapRequest.version else { return nil }
-        id = frames[1]
-        address = String(decoding: frames[3].prefix(64), as: UTF8.self)
-        let isOurs = frames[2] == Array(ZapRequest.domain.utf8) && frames[5] == Array("CURVE".utf8)
-        key = isOurs && frames.count == 7 && frames[6].count == 32 ? Z85.encode(frames[6]).flatMap(PublicKey.init) : nil
-    }
-}
-
-/// The socket at which ZeroMQ asks. Made by one thread and handed to the gatekeeper's.
-private final class Door {
-    private let socket: UnsafeMutableRawPointer
-    private var isClosed = false
-
-    init(in context: WireContext) throws(MMedError) {
-        guard let socket = zmq_socket(context.handle, ZMQ_REP) else {
-            throw MMedError(
-                .tryAgain, "no ZeroMQ socket for the gatekeeper: \(describe(zmq_errno()))",
-                mend: "raise the limit of open files (ulimit -n)")
-        }
-        self.socket = socket
-        var linger: Int32 = 0
-        zmq_setsockopt(socket, ZMQ_LINGER, &linger, 4)
-        guard zmq_bind(socket, "inproc://zeromq.zap.01") == 0 else {
-            let code = zmq_errno()
-            zmq_close(socket)
-            throw MMedError(.internalError, "the gatekeeper has no place to answer: \(describe(code))")
-        }
-    }
-
-    deinit { close() }
-
-    func close() {
-        if !isClosed { zmq_close(socket) }
-        isClosed = true
-    }
-
-    /// Waits for the next question; nil when the bell rings or the context ends.
-    func next(_ bell: Bell) -> [[UInt8]]? {
-        while true {
-            var items = [
-                zmq_pollitem_t(socket: nil, fd: bell.descriptor, events: Int16(ZMQ_POLLIN), revents: 0),
-                zmq_pollitem_t(socket: socket, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0),
-            ]
-            guard zmq_poll(&items, 2, -1) >= 0 || zmq_errno() == EINTR else { return nil }
-            if items[0].revents != 0 { return nil }
-            guard items[1].revents != 0 else { continue }
-            return receive()
-        }
-    }
-
-    private func receive() -> [[UInt8]]? {
-        var frames: [[UInt8]] = []
-        var more = true
-        while more {
-            var message = zmq_msg_t()
-            zmq_msg_init(&message)
-            defer { zmq_msg_close(&message) }
-            while zmq_msg_recv(&message, socket, 0) < 0 {
-                if zmq_errno() != EINTR { return nil }
-            }
-            frames.append(Array(UnsafeRawBufferPointer(start: zmq_msg_data(&message), count: zmq_msg_size(&message))))
-            more = zmq_msg_more(&message) != 0
-        }
-        return frames
-    }
-
-    /// Lets in who has an identity, under the text of its key. False when the answer could not be given.
-    func answer(_ id: [UInt8], _ identity: Identity?) -> Bool {
-        let (code, text) = identity == nil ? ("400", "this key is not allowed") : ("200", "")
-        let user = Array((identity?.key.text ?? "").utf8)
-        let parts = [ZapRequest.version, id, Array(code.utf8), Array(text.utf8), user, []]
-        for (index, part) in parts.enumerated() {
-            let flags = index + 1 < parts.count ? ZMQ_SNDMORE : 0
-            while part.withUnsafeBytes({ zmq_send(socket, $0.baseAddress, $0.count, flags) }) < 0 {
-                if zmq_errno() != EINTR { return false }
-            }
-        }
-        return true
     }
 }

@@ -21,8 +21,14 @@ func message(
 /// Waits until a worker is told that its connection was not opened.
 func refusal(_ worker: ZeroMQWorkerEndpoint) async throws -> String {
     var events = worker.inbound.makeAsyncIterator()
-    guard case .handshakeFailed(let reason)? = await events.next() else { throw CancellationError() }
-    return reason
+    while let event = await events.next() {
+        switch event {
+        case .handshakeFailed(let reason, _): return reason
+        case .connectionLost: continue
+        case .message, .malformed, .otherVersion: throw CancellationError()
+        }
+    }
+    throw CancellationError()
 }
 
 @Suite("Endpoints with keys", .timeLimit(.minutes(1)))
@@ -73,6 +79,23 @@ struct KeyedEndpointTests {
         await stranger.close()
         await said
         await worker.close()
+        await coordinator.close()
+    }
+
+    @Test("a stranger waits for each refusal, so that knocking again and again costs the coordinator little")
+    func patience() async throws {
+        let ring = try Keyring()
+        let coordinator = try ring.listening(to: [try ring.worker(.rollout, "a")])
+        let key = try ring.worker(.rollout, "b")
+        for _ in 0..<3 {
+            let begun = ContinuousClock.now
+            let stranger = try ring.connected(key, to: coordinator)
+            async let said: Void = stranger.send(Sample.hello())
+            #expect(try await refusal(stranger).contains("does not take this worker's key"))
+            #expect(ContinuousClock.now - begun >= Gatekeeper.refusalDelay)
+            await stranger.close()
+            await said
+        }
         await coordinator.close()
     }
 
