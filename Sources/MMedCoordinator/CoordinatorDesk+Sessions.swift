@@ -58,7 +58,10 @@ extension CoordinatorDesk {
                 peers[former] = nil
                 if let holder, holder.instance != hello.instance {
                     // Left alone, it would introduce itself again and take the name back, for ever.
-                    send(.end(reason: "another process has taken the name \(hello.name)"), to: former)
+                    send(
+                        .refused(
+                            reason: "another process has taken the name \(hello.name)",
+                            mend: "give each process a name of its own, as in --name \(hello.name).2"), to: former)
                 }
             }
             peers[peer] = hello.name

@@ -65,7 +65,9 @@ public enum InboundFromCoordinator: Sendable {
     case otherVersion(major: UInt8, minor: UInt8)
     /// The connection was not opened: the coordinator does not take the key, or not this kind of connection. The endpoint
     /// tries again; the words are for the log, since nothing has proved yet who spoke them.
-    case handshakeFailed(reason: String)
+    case handshakeFailed(reason: String, mend: String)
+    /// The open connection is gone. The endpoint opens another as soon as it can, and nothing that was queued is lost.
+    case connectionLost
 }
 
 /// A worker's end of the wire.

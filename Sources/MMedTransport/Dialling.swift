@@ -1,6 +1,9 @@
+import MMedProtocol
+
 /// A worker's tries to open its connection: what to tell of those that fail, and when to try again where ZeroMQ does not.
 struct Dialling {
     let address: WireAddress
+    private var isOpen = false
     private var failuresInARow = 0
     private var told: HandshakeEvent?
     private var againAt: ContinuousClock.Instant?
@@ -15,11 +18,17 @@ struct Dialling {
     init(address: WireAddress) { self.address = address }
 
     /// What to tell of an event: each reason once, until a handshake succeeds.
-    mutating func take(_ event: HandshakeEvent, at now: ContinuousClock.Instant) -> String? {
+    mutating func take(_ event: HandshakeEvent, at now: ContinuousClock.Instant) -> InboundFromCoordinator? {
         switch event {
         case .succeeded:
             self = Dialling(address: address)
+            isOpen = true
             return nil
+        case .disconnected:
+            // It follows each handshake that failed, too.
+            guard isOpen else { return nil }
+            isOpen = false
+            return .connectionLost
         case .keyRefused, .otherMechanism:
             againAt = now + pause
             pause = min(pause * 2, Dialling.pauseMax)
@@ -29,7 +38,7 @@ struct Dialling {
         }
         guard told != event else { return nil }
         told = event
-        return reason(event)
+        return failure(event)
     }
 
     /// Whether to connect anew now, and the milliseconds until the next look; -1 when there is nothing to wait for.
@@ -42,15 +51,24 @@ struct Dialling {
         return (false, Int((time - now) / Duration.milliseconds(1)) + 1)
     }
 
-    private func reason(_ event: HandshakeEvent) -> String? {
+    private func failure(_ event: HandshakeEvent) -> InboundFromCoordinator? {
         switch event {
-        case .succeeded: nil
+        case .succeeded, .disconnected: nil
         case .keyRefused:
-            "the coordinator at \(address) does not take this worker's key: it is not in its workers.allow (any more)"
+            .handshakeFailed(
+                reason:
+                    "the coordinator at \(address) does not take this worker's key: it is not in its workers.allow (any more)",
+                mend: "add the key there and send the coordinator SIGHUP, or start the worker with a key of the list")
         case .otherMechanism:
-            "the coordinator at \(address) and this worker do not agree on keys: one of them has none (--keys there, --key here)"
+            .handshakeFailed(
+                reason:
+                    "the coordinator at \(address) and this worker do not agree on keys: one of them has none (--keys there, --key here)",
+                mend: "give both their keys, or none where both are on one machine")
         case .brokenOff:
-            "the handshake with \(address) breaks off: perhaps the key file pins another coordinator, or what listens there has no keys"
+            .handshakeFailed(
+                reason:
+                    "the handshake with \(address) breaks off: perhaps the key file pins another coordinator, or what listens there has no keys",
+                mend: "take the worker's key file from the folder of keys that this coordinator was started with")
         }
     }
 }

@@ -11,6 +11,8 @@ enum HandshakeEvent: Equatable {
     case otherMechanism
     /// It broke off without a reason; ZeroMQ tries again.
     case brokenOff
+    /// A connection is gone, whether or not its handshake was over; ZeroMQ tries again unless it was refused.
+    case disconnected
 }
 
 /// Hears the handshakes of one socket, on the thread that owns it.
@@ -23,7 +25,7 @@ final class HandshakeMonitor {
         let place = "inproc://mmed-handshakes"
         let events =
             ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
-            | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_DISCONNECTED
         socket = try monitorEnd(of: watched, in: context, at: place, events, what: "handshakes")
     }
 
@@ -39,6 +41,7 @@ final class HandshakeMonitor {
             case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: return .keyRefused
             case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL: return .otherMechanism
             case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL: return .brokenOff
+            case ZMQ_EVENT_DISCONNECTED: return .disconnected
             default: continue
             }
         }

@@ -39,7 +39,7 @@ final class WorkerSide: SocketOwner {
 
     func tend(_ socket: WireSocket) -> Int {
         while let event = socket.nextHandshake() {
-            if let reason = dialling.take(event, at: .now) { inbound.push(.handshakeFailed(reason: reason)) }
+            if let news = dialling.take(event, at: .now) { inbound.push(news) }
         }
         let (isDue, milliseconds) = dialling.due(at: .now)
         if isDue { socket.reconnect(dialling.address) }

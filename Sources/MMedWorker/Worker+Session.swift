@@ -12,7 +12,15 @@ extension Worker {
                 log.line("a malformed message was dropped: \(reason)")
                 // It may have been a lease or an acknowledgement: both sides say again what counts.
                 await introduce()
-            case .handshakeFailed(let reason): log.line("\(reason); trying again")
+            case .handshakeFailed(let reason, let mend):
+                refusedAtTheDoor = (reason, mend)
+                log.line("\(reason); trying again")
+            case .connectionLost:
+                if welcome != nil {
+                    log.line(
+                        "the connection to \(address) is gone: mmed-coord has ended, or the network is cut; what this worker "
+                            + "holds is kept, and it joins again by itself")
+                }
             case .otherVersion(let major, let minor):
                 end(
                     .failed(
@@ -44,6 +52,11 @@ extension Worker {
             await send(puller.take(digest, offset: offset, totalBytes: total, bytes: bytes))
         case .blobMissing(let digest): puller.miss(digest)
         case .drain:
+            if !isDraining {
+                log.line(
+                    "the coordinator stops in good order: finishing \(held.count) leases, then leaving; once it is resumed, "
+                        + "start this worker again")
+            }
             isDraining = true
             leaveIfDrained()
         case .end(let reason):
@@ -77,6 +90,7 @@ extension Worker {
             return
         }
         log.line("\(self.welcome == nil ? "joined" : "rejoined") run \(welcome.run)")
+        refusedAtTheDoor = nil
         if self.welcome == nil {
             assignments.yield(.canary)
         } else if let baseCanary {
@@ -175,7 +189,8 @@ extension Worker {
     }
 
     private func nobodyAnswers() -> MMedError {
-        MMedError(
+        if let (reason, mend) = refusedAtTheDoor { return MMedError(.badConfig, at: address, reason, mend: mend) }
+        return MMedError(
             .tryAgain, at: address, "no coordinator has answered for \(timing.answer.components.seconds) s",
             mend: "start mmed-coord and give the address that it prints, or wait longer with --wait-seconds")
     }

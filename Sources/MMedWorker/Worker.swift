@@ -61,6 +61,8 @@ public actor Worker {
 
     var welcome: Welcome?
     var standing = Standing.introducing
+    /// Why the newest connection was not opened, and what helps; nil once a coordinator has answered.
+    var refusedAtTheDoor: (reason: String, mend: String)?
     var phase = WorkerPhase.idle
     var held: [LeaseID] = []
     var current: Current?

@@ -15,6 +15,7 @@ struct MMedCoordCommand: AsyncParsableCommand {
             Exit codes: 0 done (or stopped in good order, see start --help), 64 usage, 65 bad data, 69 no workers, 70 internal,
             75 try again, 78 bad config, 130 stopped at once.
             """,
+        version: Release.text,
         subcommands: [
             StartCommand.self, CheckCommand.self, StatusCommand.self, MergeCommand.self, EvalCommand.self,
             ExportCommand.self, KeygenCommand.self, ScoreCommand.self, SampleCommand.self, AdvantagesCommand.self,

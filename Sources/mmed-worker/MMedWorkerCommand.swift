@@ -10,7 +10,8 @@ struct MMedWorkerCommand: AsyncParsableCommand {
         commandName: "mmed-worker",
         abstract: "Join a run: sample rollouts, or compute gradients and apply updates.",
         discussion: """
-            A worker may join and leave at any time; what it had leased goes to another.
+            A worker may join and leave at any time; what it had leased goes to another. A coordinator that dies is waited
+            for; one that is stopped in good order sends its workers home, and after its resume they are started again.
             SIGINT or SIGTERM finishes what it holds and leaves; a second one leaves at once.
 
             Examples:
@@ -18,8 +19,10 @@ struct MMedWorkerCommand: AsyncParsableCommand {
               mmed-worker --key learner-1.key --connect tcp://192.0.2.10:7450 --threads 8
 
             Exit codes: 0 the run is over or the worker was asked to leave, 64 usage, 65 bad model or data,
-            75 no coordinator answers, 78 bad key file, the coordinator refuses the worker or the address cannot be called.
-            """)
+            75 no coordinator answers, 78 bad key file, the coordinator refuses the worker or its key, another process took
+            its name, or the address cannot be called.
+            """,
+        version: Release.text)
 
     @Option(
         help: "What it does: rollout or learner [what its key is for].",

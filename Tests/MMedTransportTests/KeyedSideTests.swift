@@ -146,6 +146,19 @@ struct DiallingTests {
         #expect(dialling.take(.keyRefused, at: now) != nil, "news again after a session")
     }
 
+    @Test("a connection that was open is told when it is gone, once, and no handshake that failed is taken for one")
+    func lost() throws {
+        var dialling = Dialling(address: try WireAddress("tcp://127.0.0.1:1", for: .connecting))
+        #expect(dialling.take(.disconnected, at: start) == nil)
+        #expect(dialling.take(.succeeded, at: start) == nil)
+        guard case .connectionLost? = dialling.take(.disconnected, at: start) else {
+            Issue.record("not told")
+            return
+        }
+        #expect(dialling.take(.disconnected, at: start) == nil)
+        #expect(dialling.due(at: start).milliseconds == -1, "ZeroMQ tries again by itself")
+    }
+
     @Test("a handshake that breaks off is told when it goes on doing so")
     func breaks() throws {
         var dialling = Dialling(address: try WireAddress("tcp://127.0.0.1:1", for: .connecting))

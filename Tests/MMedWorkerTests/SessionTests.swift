@@ -99,10 +99,36 @@ import Testing
         let bench = Bench()
         _ = try await bench.wire.hello()
         // Nothing proves who said so: it is no reason to leave.
-        bench.wire.hear(.handshakeFailed(reason: "the key is not taken"))
+        bench.wire.hear(.handshakeFailed(reason: "the key is not taken", mend: "add it"))
         _ = try await bench.log.lines.next("reason") { $0.contains("the key is not taken; trying again") ? true : nil }
         bench.wire.say(Sample.welcome())
         #expect(try await bench.wire.ready() == 2)
+        try await bench.end()
+    }
+
+    @Test func whoIsNeverLetInLeavesWithTheReasonAndWhatHelps() async throws {
+        var timing = Sample.shortWaits
+        timing.answer = .milliseconds(30)
+        let bench = Bench(timing: timing)
+        bench.wire.hear(.handshakeFailed(reason: "the key is not taken", mend: "add it"))
+        let error = try #require(await bench.error())
+        #expect(error.kind == .badConfig && error.place == "tcp://127.0.0.1:7450", "\(error)")
+        #expect(error.problem == "the key is not taken" && error.mend == "add it")
+    }
+
+    @Test func aCoordinatorThatStopsInGoodOrderIsToldWithWhatToDoAfterwards() async throws {
+        let bench = try await Bench.joined()
+        bench.wire.say(.drain)
+        _ = try await bench.log.lines.next("what to do") { $0.contains("start this worker again") ? true : nil }
+        #expect(await bench.error() == nil)
+    }
+
+    @Test func aLostConnectionIsToldAndTheWorkerStays() async throws {
+        let bench = try await Bench.joined()
+        bench.wire.hear(.connectionLost)
+        _ = try await bench.log.lines.next("the loss") { $0.contains("tcp://127.0.0.1:7450 is gone") ? true : nil }
+        bench.wire.say(Sample.rollout(1, paths: 1))
+        _ = try await bench.wire.path()
         try await bench.end()
     }
 

@@ -159,6 +159,25 @@ extension Processes.Interruptions {
         try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
     }
 
+    @Test func aWorkerSaysThatItsCoordinatorIsGoneAndWaits() async throws {
+        let run = try await Watched()
+        let address = try await boundAddress(of: run.program)
+        let guest = try Program(
+            "mmed-worker",
+            [
+                "--role", "rollout", "--connect", address, "--name", "guest", "--threads", "1", "--model",
+                try await Lab.shared.value.model,
+            ], in: run.scratch)
+        try await run.until("event=worker-joined worker=guest")
+        run.program.signal(SIGKILL)
+        try await eventually("the word of it") { guest.errors.contains("the connection to \(address) is gone") }
+        #expect(guest.isRunning)
+        guest.signal(SIGTERM)
+        guest.signal(SIGTERM)
+        _ = try await guest.end()
+        _ = try await run.program.end()
+    }
+
     @Test func statusOfACompleteRunTellsItsResult() async throws {
         let scratch = try Scratch()
         _ = try await Lab.unbroken.value
@@ -171,6 +190,7 @@ extension Processes.Interruptions {
         let object = try #require(try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any])
         #expect(object["complete"] as? Bool == true, "\(json)")
         #expect(object["running"] as? Bool == false, "\(json)")
+        #expect((object["digests"] as? [String: String])?["pediatrics"]?.count == 64, "\(json)")
         let rows = try #require(object["evaluations"] as? [[String: Any]])
         // Four evaluations of the plain prompt, two judgements of three prompts, for two specialties.
         #expect(rows.count == 20, "\(json)")

@@ -190,7 +190,7 @@ extension Processes.Keys {
 
     @Test func whoHasNoKeyOrTheWrongOneStaysOutside() async throws {
         let run = try await KeyedRun()
-        let keyless = try await run.worker("--role", "learner", "--name", "keyless")
+        let keyless = try await run.worker("--role", "learner", "--name", "keyless", "--wait-seconds", "5")
         let other = try await coordinator(
             ["keygen", "--output", run.scratch.path + "/other", "--worker", "guest", "--role", "learner"],
             in: run.scratch)
@@ -215,10 +215,25 @@ extension Processes.Keys {
         #expect(ended.code == 0, "\(ended)")
         try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
         #expect(try !ProgressLine.all(run.folder).contains { $0.values["worker"] == "keyless" })
-        for worker in [keyless, foreign] {
-            worker.signal(SIGTERM)
-            #expect(try await worker.end().code == 0)
-        }
+        foreign.signal(SIGTERM)
+        #expect(try await foreign.end().code == 0)
+        // Whoever is still not let in when its patience is over leaves with the reason and what helps.
+        let left = try await keyless.end()
+        #expect(left.code == 78 && left.errors.contains("give both their keys"), "\(left)")
+    }
+
+    @Test func aProcessWhoseNameAnotherTakesSaysSo() async throws {
+        let run = try await KeyedRun()
+        let first = try await run.worker("--key", run.key("visitor"))
+        try await run.until("event=worker-joined worker=visitor")
+        let second = try await run.worker("--key", run.key("visitor"))
+        let ended = try await first.end()
+        #expect(ended.code == 78, "\(ended)")
+        #expect(ended.errors.contains("another process has taken the name visitor"), "\(ended)")
+        #expect(ended.errors.contains("--name visitor.2"), "\(ended)")
+        let over = try await run.program.end()
+        #expect(over.code == 0, "\(over)")
+        _ = try await second.end()
     }
 
     /// A worker that lies is built from an honest one with a key file that lies: the coordinator knows the key's role.
