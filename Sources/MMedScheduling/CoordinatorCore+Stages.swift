@@ -62,7 +62,10 @@ extension CoordinatorCore {
     }
 
     private mutating func leaveStage() {
-        log(.info, stage.name, "stage-done", [.init("stage_s", .double(Double(now.since(enteredAt)) / 1_000))])
+        var fields: [LogEntry.Field] = [.init("stage_s", .double(Double(now.since(enteredAt)) / 1_000))]
+        if plan.settings.spotCheck > 0, stage.kind != .merge { fields += spot.tally.fields }
+        spot.tally = SpotTally()
+        log(.info, stage.name, "stage-done", fields)
         state.stage += 1
         state.tracks = []
         tracks = []

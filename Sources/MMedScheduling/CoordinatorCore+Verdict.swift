@@ -16,6 +16,7 @@ extension CoordinatorCore {
             return
         }
         if let author = check.statements.first, !author.finding.agrees(with: finding) {
+            if !check.isDisputed { spot.tally.differed += 1 }
             log(
                 .error, "run", "spot-check-differs",
                 [
@@ -38,7 +39,10 @@ extension CoordinatorCore {
         guard let truth else { return }
         let liars = check.statements.filter { !$0.finding.agrees(with: truth.finding) }
         withdraw(subject)
-        if liars.isEmpty { spot.passed += 1 }
+        if liars.isEmpty {
+            spot.passed += 1
+            spot.tally.agreed += 1
+        }
         for liar in liars {
             quarantine(liar, subject, "others agree that \(subject.description) comes to something else")
         }
@@ -102,6 +106,7 @@ extension CoordinatorCore {
 
     private mutating func letThrough(_ subject: CheckSubject, why: String) {
         withdraw(subject)
+        spot.tally.letThrough += 1
         guard spot.said[subject.role, default: []].insert(why).inserted else { return }
         // A lone worker is how most runs on one machine are; among several a missing judge is worth a warning.
         log(

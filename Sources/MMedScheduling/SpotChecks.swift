@@ -102,12 +102,31 @@ struct SpotCheck {
     var isDisputed: Bool { statements.count > 1 }
 }
 
+/// What came of checks. One is counted once, when it is settled.
+struct SpotTally {
+    /// Somebody else said the same as the author.
+    var agreed = 0
+    /// Somebody else said something else, whoever was right.
+    var differed = 0
+    /// Nobody was there who could say anything.
+    var letThrough = 0
+
+    var fields: [LogEntry.Field] {
+        [
+            .init("checks_agreed", .int(agreed)), .init("checks_differed", .int(differed)),
+            .init("checks_let_through", .int(letThrough)),
+        ]
+    }
+}
+
 /// Everything that spot checks keep.
 struct SpotState {
     var open: [CheckSubject: SpotCheck] = [:]
     /// In the order in which they were caught.
     var quarantined: [QuarantinedWorker] = []
     var passed = 0
+    /// What came of the checks of the stage so far, in this process.
+    var tally = SpotTally()
     /// Before that, workers of the former coordinator may still be on their way back.
     var settlesAt = Tick(milliseconds: 0)
     /// What the log has said of each role since a worker of it last came or went.

@@ -61,6 +61,8 @@ import Testing
         while script.outcome == nil { script.sample("second", try #require(held("second", script))) }
         #expect(script.outcome == .completed && script.core.spot.passed == 6)
         #expect(!script.entries.contains { $0.event == "spot-check-differs" })
+        let done = try #require(script.entries.last { $0.event == "stage-done" })
+        #expect(done.fields.suffix(3) == SpotTally(agreed: 6, differed: 0, letThrough: 0).fields[...])
     }
 
     /// Everybody answers what it holds, `turns` times or until `isOver`; `lies` says by how much a worker's log-probs are off

@@ -59,6 +59,14 @@ import Testing
         #expect(cluster.run() == .completed)
         let idle = cluster.entries.filter { $0.event == "spot-check-idle" }
         #expect(idle.count == 2 && cluster.core.spot.passed == 0)
+        let counted = cluster.entries.filter { entry in
+            entry.event == "stage-done" && entry.fields.contains { $0.key == "checks_agreed" }
+        }
+        #expect(!counted.isEmpty)
+        for done in counted {
+            #expect(done.fields.contains(.init("checks_agreed", .int(0))), "\(done)")
+            #expect(!done.fields.contains(.init("checks_let_through", .int(0))), "\(done)")
+        }
         #expect(idle.allSatisfy { $0.fields.contains(.init("reason", .text("one-worker"))) })
     }
 
