@@ -9,14 +9,20 @@ export ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=64
 export TSAN_OPTIONS=suppressions=$PWD/.ci/tsan.supp:exitcode=66
 
 for kind in "$@"; do
+    before=
     case $kind in
         address) flags=(--sanitize=address) ;;
-        thread) flags=(--sanitize=thread) ;;
+        thread)
+            flags=(--sanitize=thread)
+            mkdir -p .build-thread
+            before=$PWD/.build-thread/tsan_refcounts.so
+            clang -O2 -fPIC -shared -o "$before" .ci/tsan_refcounts.c -ldl
+            ;;
         *) echo "sanitize: $kind is no sanitizer, expected address or thread" >&2; exit 64 ;;
     esac
     build=(-c release -Xswiftc -enable-testing --scratch-path ".build-$kind" "${flags[@]}" ${MMED_SANITIZE_BUILD:-})
     echo "sanitize: building for the $kind sanitizer"
     swift build --build-tests "${build[@]}"
-    swift test --skip-build "${build[@]}" ${MMED_SANITIZE_TEST:-}
+    LD_PRELOAD=$before swift test --skip-build "${build[@]}" ${MMED_SANITIZE_TEST:-}
     echo "sanitize: the $kind sanitizer found nothing"
 done
