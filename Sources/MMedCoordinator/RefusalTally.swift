@@ -11,7 +11,7 @@ struct RefusalTally {
     /// Refusals without a line: a stranger's message, a lease that its sender does not hold, a gradient that nobody waits
     /// for or that cannot be used.
     enum Quiet: String {
-        case stranger, voidLease = "void-lease", unawaitedGradient = "unawaited-gradient"
+        case stranger = "unintroduced", voidLease = "void-lease", unawaitedGradient = "unawaited-gradient"
         case rejectedResult = "rejected-result"
     }
 

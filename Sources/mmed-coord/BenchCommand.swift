@@ -23,7 +23,7 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Times each row is measured.")
     var rounds = 2
 
-    @Flag(help: "Measure the coordinator instead: messages, acknowledgements, chunks, memory, a thousand workers.")
+    @Flag(help: "Measure the coordinator instead: acknowledgements, chunks, memory, a thousand workers.")
     var cost = false
 
     @Option(help: ArgumentHelp("With --cost, a folder on the disk that is measured.", valueName: "folder"))
@@ -31,6 +31,9 @@ struct BenchCommand: AsyncParsableCommand {
 
     @Option(help: "With --cost, a run's configuration: what disk and keys cost of its GBA step.")
     var config: String?
+
+    @Flag(help: "Measure the wire alone and print messages of 10,000 bytes a second.")
+    var messages = false
 
     @Option(help: .hidden)
     var crowd: String?
@@ -50,6 +53,10 @@ struct BenchCommand: AsyncParsableCommand {
                 return try await CostCrowd.run(keyFile: crowd, address: connect) { line in
                     FileHandle.standardOutput.write(Data((line + "\n").utf8))
                 }
+            }
+            if messages {
+                print(Int(try await CostBench.messagesPerSecond()))
+                return
             }
             if cost { return try await CostBench.run(folder: diskFolder, config: config, model: model) { print($0) } }
             try BenchTool.run(

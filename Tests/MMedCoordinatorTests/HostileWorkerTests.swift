@@ -72,7 +72,7 @@ import Testing
         ]
         for (count, message) in said { for _ in 0..<count { _ = desk.take(message, at: start) } }
         let expected: [LogEntry.Field] = [
-            .init("malformed-message", .int(300)), .init("stranger", .int(200)), .init("void-lease", .int(100)),
+            .init("malformed-message", .int(300)), .init("unintroduced", .int(200)), .init("void-lease", .int(100)),
             .init("wrong-role", .int(1)),
         ]
         func metrics(_ effects: [DeskEffect]) -> [[LogEntry.Field]] {

@@ -34,10 +34,6 @@ public enum CostBench {
         let idle = try ZeroMQCoordinatorEndpoint(listeningAt: "tcp://127.0.0.1:0")
         row("memory of a coordinator that listens, no run loaded", "\(residentMegabytes()) MB", say)
         await idle.close()
-        for _ in 0..<3 {
-            let (rate, bytes) = try await messageRate(count: 20_000)
-            row("messages of \(bytes) bytes, decoded, not durable", "\(Int(rate)) a second", say)
-        }
         let pulled = try await onRig(place + "/chunks.db", slots: 1) { try await pull(count: 16, $0, $1) }
         row("adapter chunks to one worker", String(format: "%.0f MB/s", pulled), say)
         let slots = pathsPerSecond * ackSeconds
@@ -76,8 +72,8 @@ public enum CostBench {
 
     // MARK: Rows
 
-    /// One worker sends, the coordinator's end reads, checks and hands over.
-    private static func messageRate(count: Int) async throws -> (perSecond: Double, bytes: Int) {
+    /// Messages of 10,000 bytes a second: one worker sends, the coordinator's end reads, checks and hands over.
+    public static func messagesPerSecond(count: Int = 50_000) async throws -> Double {
         let coordinator = try ZeroMQCoordinatorEndpoint(listeningAt: "tcp://127.0.0.1:0")
         let worker = try ZeroMQWorkerEndpoint(connectingTo: coordinator.localAddress)
         let slot = SlotID(stage: 0, track: 0, step: 0, question: 0, guideline: 0, sample: 0)
@@ -98,7 +94,7 @@ public enum CostBench {
         await sender.value
         await worker.close()
         await coordinator.close()
-        return (rate, 10_000)
+        return rate
     }
 
     /// A rig with one worker that has joined. Ends the rig when the body is done.

@@ -45,7 +45,7 @@ final class HostilePeer {
             switch event {
             case .succeeded: handshakes += 1
             case .keyRefused, .otherMechanism: refusals += 1
-            case .brokenOff: break
+            case .brokenOff, .disconnected: break
             }
         }
     }

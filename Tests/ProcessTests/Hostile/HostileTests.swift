@@ -8,6 +8,8 @@ private struct HostileOrder {
     let idle: Int
     /// So many times as long as the runs of other tests.
     let length: Int
+    /// Attacked runs that an unattacked one goes before; the others are held against the last of these.
+    static let runsMeasured = 10
 
     init?() {
         let environment = ProcessInfo.processInfo.environment
@@ -56,7 +58,7 @@ extension Processes.Hostile {
             #expect(counts.read[kind] ?? 0 > 0, "no \(kind.rawValue) was read: \(counts.text)")
         }
         // Paths for real slots come late only when the adversaries got a lease, which a short run may not have left over.
-        for reason in ["malformed-message", "wrong-role", "stranger", "void-lease"] {
+        for reason in ["malformed-message", "wrong-role", "unintroduced", "void-lease"] {
             #expect(outcome.refusals[reason] ?? 0 > 0, "none was refused for \(reason): \(outcome.refusals)")
         }
         #expect(hasKeys == (outcome.keysRefused > 0))
@@ -71,16 +73,19 @@ extension Processes.Hostile {
         let config = lab.path + "/hostile.yaml"
         try Data(Lab.hostileConfigText(length: order.length).utf8).write(to: URL(fileURLWithPath: config))
         say("hostile: seed \(order.seed), load \(load())")
-        let honest = try await HostileRun(config: config, hasKeys: false).run(attackedBy: nil)
-        say(
-            "hostile: an unattacked run takes \(decimal(honest.seconds)) s, \(decimal(honest.processorSeconds)) s of its "
-                + "coordinator's processor, memory \(decimal(honest.memoryBefore)) MiB, at most \(decimal(honest.memoryMost))"
-        )
         var total = HostileTally.Counts()
         var refusals: [String: Int] = [:]
+        var unattacked: [Bool: HostileOutcome] = [:]
+        var ratesByKeys: [Bool: [Double]] = [:]
         var index = 0
         while total.readTotal + total.cutTotal < order.messages {
             let hasKeys = index % 2 == 1
+            // One of its own kind just before it: keys cost something by themselves, and a shared machine's pace drifts.
+            let isMeasured = index < HostileOrder.runsMeasured
+            if isMeasured {
+                unattacked[hasKeys] = try await HostileRun(config: config, hasKeys: hasKeys).run(attackedBy: nil)
+            }
+            let honest = try #require(unattacked[hasKeys])
             let run = try await HostileRun(config: config, hasKeys: hasKeys)
             let seed = order.seed &+ UInt64(index)
             let outcome = try await run.run(attackedBy: seed, idle: order.idle, .leftovers)
@@ -89,6 +94,7 @@ extension Processes.Hostile {
             #expect(outcome.takenFrom == honest.takenFrom)
             refusals.merge(outcome.refusals, uniquingKeysWith: +)
             total.add(run.tally.now)
+            if isMeasured { ratesByKeys[hasKeys, default: []].append(rate(outcome, honest)) }
             index += 1
             guard run.tally.now.readTotal > 0 else { throw Failure("no message was read in run \(index - 1)") }
         }
@@ -99,22 +105,33 @@ extension Processes.Hostile {
             \(total.cutTotal) on connections closed meanwhile
             hostile: sent (read + closed meanwhile): \(total.text)
             hostile: refused, as the coordinators counted: \(reasons)
-            hostile: load \(load())
+            hostile: honest work, of its rate without attack: no keys \(spread(ratesByKeys[false])), keys \
+            \(spread(ratesByKeys[true])); load \(load())
             """)
+    }
+
+    private func rate(_ attacked: HostileOutcome, _ honest: HostileOutcome) -> Double {
+        100 * honest.seconds / max(0.001, attacked.seconds)
+    }
+
+    private func spread(_ rates: [Double]?) -> String {
+        guard let sorted = rates?.sorted(), let first = sorted.first, let last = sorted.last else { return "none" }
+        let median = (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
+        return "\(decimal(first)) to \(decimal(last)) %, median \(decimal(median)) % of \(sorted.count)"
     }
 
     private func describe(
         _ index: Int, _ hasKeys: Bool, _ run: HostileRun, _ outcome: HostileOutcome, _ honest: HostileOutcome
     ) -> String {
         let counts = run.tally.now
-        let rate = 100 * honest.seconds / max(0.001, outcome.seconds)
         return """
             hostile: run \(index), \(hasKeys ? "keys" : "no keys"): \(counts.readTotal)+\(counts.cutTotal) messages on \
             \(counts.connections) connections, \(counts.leasesGivenBack) leases given back, \(counts.read[.unknownKey] ?? 0) \
             refused at the door, \(run.idled.most) idle at once of \(run.idled.opened) opened
-            hostile:   honest work at \(decimal(rate)) % of its rate (\(decimal(outcome.seconds)) s), coordinator's memory \
-            \(decimal(outcome.memoryBefore)) to \(decimal(outcome.memoryMost)) MiB, processor \
-            \(decimal(outcome.processorSeconds)) s, \(outcome.lines) lines of log (unattacked \(honest.lines)), load \(load())
+            hostile:   honest work at \(decimal(rate(outcome, honest))) % of its rate (\(decimal(outcome.seconds)) s, unattacked \
+            \(decimal(honest.seconds))), coordinator's memory \(decimal(outcome.memoryBefore)) to \
+            \(decimal(outcome.memoryMost)) MiB, processor \(decimal(outcome.processorSeconds)) s (unattacked \
+            \(decimal(honest.processorSeconds))), \(outcome.lines) lines of log (unattacked \(honest.lines)), load \(load())
             """
     }
 }
