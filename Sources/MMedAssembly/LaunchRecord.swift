@@ -52,6 +52,7 @@ struct LaunchRecord: Codable {
     }
 
     static func path(in folder: String) -> String { folder + "/launch.json" }
+    static func configurationPath(in folder: String) -> String { folder + "/config.resolved.yaml" }
 
     /// Throws `usage` when the run went on in another copy of the folder than this one.
     func requireInstance(_ folder: RunFolder) throws {
@@ -59,6 +60,17 @@ struct LaunchRecord: Codable {
         throw MMedError(
             .usage, at: folder.path, "it is a copy of a run's folder, and the run may go on in the other",
             mend: "resume the other; or, if that is gone for good (this is a restored backup), add --adopt")
+    }
+
+    /// Throws `badData` when the folder's configuration is not the one that the run began with.
+    func requireConfiguration(_ folder: String) throws {
+        let path = LaunchRecord.configurationPath(in: folder)
+        guard let recorded = inputs?[PreparedRun.Input.configuration] else { return }
+        guard FileManager.default.fileExists(atPath: path), try ContentDigest.ofFile(path).hex == recorded else {
+            throw MMedError(
+                .badData, at: path, "it is missing, or not the one that the run began with",
+                mend: "restore it from a backup; a resume refuses another")
+        }
     }
 
     /// The inputs that are known to be others than those the run began with.

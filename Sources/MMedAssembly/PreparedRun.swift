@@ -38,6 +38,8 @@ public struct PreparedRun: Sendable {
         var name: String
         var path: String
         var digest: Digest
+
+        static let configuration = "configuration"
     }
 
     /// Reads and checks everything. Throws what is wrong first.
@@ -81,7 +83,7 @@ public struct PreparedRun: Sendable {
         let parts = [yaml, host.digest.hex] + files.map(\.digest.hex)
         inputs =
             [
-                Input(name: "configuration", path: options.configPath, digest: ContentDigest.of(Array(yaml.utf8))),
+                Input(name: Input.configuration, path: options.configPath, digest: ContentDigest.of(Array(yaml.utf8))),
                 Input(name: "model", path: host.path, digest: host.digest),
             ] + files + (try PreparedRun.reference(config))
         let digest = ContentDigest.of(Array(parts.joined(separator: "\n").utf8))

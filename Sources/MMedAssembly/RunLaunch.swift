@@ -35,7 +35,8 @@ public struct RunLaunch: Sendable {
             self.record = record
             prepared = try PreparedRun(
                 RunOptions(
-                    configPath: resume + "/config.resolved.yaml", overrides: [], operationalOverrides: overrides,
+                    configPath: LaunchRecord.configurationPath(in: resume), overrides: [],
+                    operationalOverrides: overrides,
                     clusterPath: record.cluster, keys: record.keys, model: record.model, runFolder: resume),
                 name: record.name)
             folderPath = resume

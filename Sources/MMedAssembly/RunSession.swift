@@ -62,7 +62,8 @@ public struct RunSession: Sendable {
         } else {
             state = try RunSession.initial(run, layouts, store)
             (openRecords, kept) = ([], [])
-            try folder.writeWhole(Array(run.config.resolvedYAML.utf8), to: folderPath + "/config.resolved.yaml")
+            try folder.writeWhole(
+                Array(run.config.resolvedYAML.utf8), to: LaunchRecord.configurationPath(in: folderPath))
             try journal.file.begin(
                 run: run.name, plan: run.planDigest, model: run.host.digest, seed: run.plan.seed,
                 questions: run.data.lineage)

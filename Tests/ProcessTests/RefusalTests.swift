@@ -239,5 +239,7 @@ extension Processes.Refusals {
         let resumed = try await coordinator(["start", "--resume", scratch.path + "/run"], in: scratch)
         #expect(resumed.code == 78, "\(resumed)")
         #expect(resumed.errors.contains("not those the run began with: configuration (\(path))"), "\(resumed)")
+        let verified = try await coordinator(["verify", scratch.path + "/run"], in: scratch)
+        #expect(verified.code == 65 && verified.errors.contains(path), "\(verified)")
     }
 }

@@ -5,8 +5,8 @@ import MMedStore
 
 /// The `verify` and `lineage` commands: what a run's journal says, and whether it can be believed.
 public enum JournalTool {
-    /// Checks the whole hash chain, the checkpoint, every blob that it names, and that the exported folders hold what their
-    /// blobs do; returns what was found.
+    /// Checks the whole hash chain, the checkpoint, every blob that it names, that the exported folders hold what their blobs
+    /// do, and that the configuration is the run's; returns what was found.
     /// Throws `badData` naming the first thing that is damaged, `tryAgain` while a coordinator works in the folder.
     public static func verify(folder: String) throws -> String {
         let loaded = try RunFolder.loadCheckpoint(path: folder)
@@ -14,6 +14,7 @@ public enum JournalTool {
         let head = try journal.verify()
         try journal.verifyTail(from: loaded.journal)
         let launch = try LaunchRecord(folder: folder)
+        try launch.requireConfiguration(folder)
         let adapters = ExportedAdapter.all(in: loaded.state)
         let foldersByDigest = Dictionary(grouping: adapters, by: \.digest)
         let blobs = loaded.state.blobDigests
@@ -28,6 +29,7 @@ public enum JournalTool {
             checkpoint   \(loaded.number), written after record \(loaded.journal.sequence)
             blobs        \(blobs.count), each with the digest of its name
             adapters     \(adapters.count) exported folders, each with the numbers of its blob
+            config       as the run began
             \(folder): verified
             """
     }
