@@ -8,15 +8,30 @@ export SWIFT_BACKTRACE=enable=no
 export ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=64
 export TSAN_OPTIONS=suppressions=$PWD/.ci/tsan.supp:exitcode=66
 
+# ThreadSanitizer must report a race and no handing over of references, else its word is worth nothing either way.
+probe_thread_sanitizer() {
+    local place=.build-thread/probe status=0
+    mkdir -p "$place"
+    clang -O2 -fPIC -shared -o "$1" .ci/tsan_refcounts.c -ldl
+    # The compiler takes statements at the top level in a file of this name alone.
+    cp .ci/tsan_probe.swift "$place/main.swift"
+    swiftc -O -sanitize=thread -o "$place/probe" "$place/main.swift"
+    LD_PRELOAD=$1 "$place/probe" clean
+    LD_PRELOAD=$1 "$place/probe" race > /dev/null 2>&1 || status=$?
+    if [ "$status" != 66 ]; then
+        echo "sanitize: ThreadSanitizer did not report a race that is one (exit code $status)" >&2
+        exit 70
+    fi
+}
+
 for kind in "$@"; do
     before=
     case $kind in
         address) flags=(--sanitize=address) ;;
         thread)
             flags=(--sanitize=thread)
-            mkdir -p .build-thread
             before=$PWD/.build-thread/tsan_refcounts.so
-            clang -O2 -fPIC -shared -o "$before" .ci/tsan_refcounts.c -ldl
+            probe_thread_sanitizer "$before"
             ;;
         *) echo "sanitize: $kind is no sanitizer, expected address or thread" >&2; exit 64 ;;
     esac
