@@ -131,15 +131,3 @@ final class RunStore: StorePort {
         }
     }
 }
-
-extension RunState {
-    /// Every blob that a run needs to go on from this state.
-    var blobDigests: Set<Digest> {
-        var kept = Set(heads.flatMap(\.digests))
-        kept.formUnion(stageHeads.map(\.reference.digest))
-        if let merged { kept.insert(merged.digest) }
-        // Frozen references of the divergence, and versions that a lagging step is still sampled with.
-        for track in tracks { kept.formUnion((track.recent + [track.start].compactMap { $0 }).map(\.digest)) }
-        return kept
-    }
-}

@@ -40,29 +40,27 @@ enum Field {
     static func words<Word: FixedWidthInteger>(
         _ data: ProtobufCBinaryData, _ field: String
     ) throws(CodecError) -> [Word] {
+        try elements(data, field) { $0 }
+    }
+
+    static func floats(_ data: ProtobufCBinaryData, _ field: String) throws(CodecError) -> [Float] {
+        try elements(data, field) { Float(bitPattern: $0) }
+    }
+
+    /// An element of each little-endian word.
+    @inline(__always)
+    private static func elements<Word: FixedWidthInteger, Element>(
+        _ data: ProtobufCBinaryData, _ field: String, _ element: (Word) -> Element
+    ) throws(CodecError) -> [Element] {
         let size = MemoryLayout<Word>.size
         try require(data.len % size == 0, "\(field): \(data.len) bytes are no whole number of \(size)-byte words")
         guard data.len > 0, let base = data.data else { return [] }
         let count = data.len / size
-        return [Word](unsafeUninitializedCapacity: count) { target, initialised in
+        return [Element](unsafeUninitializedCapacity: count) { target, initialised in
             let source = UnsafeRawPointer(base)
             for index in 0..<count {
                 let word = source.loadUnaligned(fromByteOffset: index * size, as: Word.self)
-                target.initializeElement(at: index, to: Word(littleEndian: word))
-            }
-            initialised = count
-        }
-    }
-
-    static func floats(_ data: ProtobufCBinaryData, _ field: String) throws(CodecError) -> [Float] {
-        try require(data.len % 4 == 0, "\(field): \(data.len) bytes are no whole number of 4-byte words")
-        guard data.len > 0, let base = data.data else { return [] }
-        let count = data.len / 4
-        return [Float](unsafeUninitializedCapacity: count) { target, initialised in
-            let source = UnsafeRawPointer(base)
-            for index in 0..<count {
-                let word = source.loadUnaligned(fromByteOffset: index * 4, as: UInt32.self)
-                target.initializeElement(at: index, to: Float(bitPattern: UInt32(littleEndian: word)))
+                target.initializeElement(at: index, to: element(Word(littleEndian: word)))
             }
             initialised = count
         }

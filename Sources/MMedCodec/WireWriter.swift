@@ -43,20 +43,24 @@ final class WireWriter {
 
     /// Little-endian words, one after the other.
     func words<Word: FixedWidthInteger>(_ source: [Word]) throws(CodecError) -> ProtobufCBinaryData {
+        try elements(source) { $0 }
+    }
+
+    func floats(_ source: [Float]) throws(CodecError) -> ProtobufCBinaryData {
+        try elements(source) { $0.bitPattern }
+    }
+
+    /// Each element as a little-endian word.
+    @inline(__always)
+    private func elements<Element, Word: FixedWidthInteger>(
+        _ source: [Element], _ word: (Element) -> Word
+    ) throws(CodecError) -> ProtobufCBinaryData {
         guard !source.isEmpty else { return ProtobufCBinaryData(len: 0, data: nil) }
         let byteCount = source.count * MemoryLayout<Word>.size
         let block = try take(byteCount)
         let copy = block.bindMemory(to: Word.self, capacity: source.count)
-        for index in source.indices { (copy + index).initialize(to: source[index].littleEndian) }
+        for index in source.indices { (copy + index).initialize(to: word(source[index]).littleEndian) }
         return ProtobufCBinaryData(len: byteCount, data: block.assumingMemoryBound(to: UInt8.self))
-    }
-
-    func floats(_ source: [Float]) throws(CodecError) -> ProtobufCBinaryData {
-        guard !source.isEmpty else { return ProtobufCBinaryData(len: 0, data: nil) }
-        let block = try take(4 * source.count)
-        let copy = block.bindMemory(to: UInt32.self, capacity: source.count)
-        for index in source.indices { (copy + index).initialize(to: source[index].bitPattern.littleEndian) }
-        return ProtobufCBinaryData(len: 4 * source.count, data: block.assumingMemoryBound(to: UInt8.self))
     }
 
     func name(_ name: Name) throws(CodecError) -> ProtobufCBinaryData { try bytes(Array(name.text.utf8)) }

@@ -126,4 +126,14 @@ public struct RunState: Hashable, Sendable {
         evaluations = []
         epoch = 1
     }
+
+    /// Every blob that a run needs to go on from this state.
+    public var blobDigests: Set<Digest> {
+        var needed = Set(heads.flatMap(\.digests))
+        needed.formUnion(stageHeads.map(\.reference.digest))
+        if let merged { needed.insert(merged.digest) }
+        // Frozen references of the divergence, and versions that a lagging step is still sampled with.
+        for track in tracks { needed.formUnion((track.recent + [track.start].compactMap { $0 }).map(\.digest)) }
+        return needed
+    }
 }

@@ -186,7 +186,7 @@ extension Cluster {
             return false
         }
         ledger.saved(state, after: former, process: id)
-        for digest in SimulatedDisk.digests(of: state).sorted() {
+        for digest in state.blobDigests.sorted() {
             ledger.expect(
                 disk.isDurable(digest), "blobs are durable", "blob \(digest.short) of a checkpoint is not on the disk")
         }

@@ -99,7 +99,7 @@ final class SimulatedDisk: StorePort {
             content.former = content.checkpoint
             content.checkpoint = state
             content.torn = nil
-            let kept = SimulatedDisk.digests(of: state).union(content.open)
+            let kept = state.blobDigests.union(content.open)
             content.blobs = content.blobs.filter { kept.contains($0.key) }
             return nil
         }
@@ -127,7 +127,7 @@ final class SimulatedDisk: StorePort {
             (content.recent, content.newest, content.tail) = ([], [:], [])
             for digest in content.unsynced.keys { content.blobs[digest] = nil }
             content.unsynced = [:]
-            var kept = SimulatedDisk.digests(of: content.checkpoint)
+            var kept = content.checkpoint.blobDigests
             if mutant == .collectsLiveBlobs { kept = Set(content.checkpoint.heads.map(\.reference.digest)) }
             let made = Set(updates.flatMap(\.result.head.digests)).filter { content.blobs[$0] != nil }
             for update in updates {
@@ -166,15 +166,6 @@ final class SimulatedDisk: StorePort {
     /// True when a blob would be there after a power cut.
     func isDurable(_ digest: Digest) -> Bool {
         content.withLock { $0.blobs[digest] != nil && $0.unsynced[digest] == nil }
-    }
-
-    /// Every blob that a run needs to go on from a state.
-    static func digests(of state: RunState) -> Set<Digest> {
-        var kept = Set(state.heads.flatMap(\.digests))
-        kept.formUnion(state.stageHeads.map(\.reference.digest))
-        if let merged = state.merged { kept.insert(merged.digest) }
-        for track in state.tracks { kept.formUnion((track.recent + [track.start].compactMap { $0 }).map(\.digest)) }
-        return kept
     }
 
     // MARK: StorePort
