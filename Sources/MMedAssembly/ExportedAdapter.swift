@@ -20,13 +20,14 @@ struct ExportedAdapter {
     }
 
     /// Writes the folder where it is not there whole: to look is cheaper than to write, and what is whole stays untouched.
-    func ensure(below folder: String, content: [UInt8], baseModel: String) throws {
+    /// True when it was written.
+    func ensure(below folder: String, content: [UInt8], baseModel: String) throws -> Bool {
         let (layout, weights) = try LittleEndian.adapter(content: content, place: relativePath)
         let path = folder + "/" + relativePath
         let isWhole =
             (try? AdapterFolder.requireSame(at: path, layout: layout, values: weights, baseModel: baseModel)) != nil
-        guard !isWhole else { return }
-        try AdapterFolder.write(to: path, layout: layout, values: weights, baseModel: baseModel)
+        if !isWhole { try AdapterFolder.write(to: path, layout: layout, values: weights, baseModel: baseModel) }
+        return !isWhole
     }
 
     /// Throws `badData` naming the file that is missing or is not what the run wrote.

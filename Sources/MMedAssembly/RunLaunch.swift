@@ -25,8 +25,8 @@ public struct RunLaunch: Sendable {
                     .usage, at: "--resume", "a resumed run keeps its own configuration and folder",
                     mend: "leave out --config and --run-dir")
             }
-            try RunLaunch.requireOperational(overrides)
             let former = try LaunchRecord(folder: resume)
+            try RunLaunch.requireOperational(overrides, in: resume)
             var record = former
             record.cluster = cluster ?? former.cluster
             record.keys = keys.map(absolutePath) ?? former.keys
@@ -156,8 +156,16 @@ public struct RunLaunch: Sendable {
     /// Sections that decide how a run is carried out; no adapter's bytes depend on them.
     static let operationalSections = ["leases", "storage", "security"]
 
-    private static func requireOperational(_ overrides: [String]) throws(MMedError) {
-        let isOther = { (text: String) in !operationalSections.contains { text.hasPrefix($0 + ".") } }
+    private static func requireOperational(_ overrides: [String], in folder: String) throws {
+        let path = LaunchRecord.configurationPath(in: folder)
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw MMedError(.badData, at: path, "it is missing", mend: "restore it from a backup")
+        }
+        // A key that is none is told first, with the nearest one.
+        _ = try RunConfig.load(path: path, overrides: overrides)
+        let isOther = { (text: String) in
+            !operationalSections.contains { text.hasPrefix($0 + ".") || text.hasPrefix($0 + "=") }
+        }
         guard let other = overrides.first(where: isOther) else { return }
         throw MMedError(
             .usage, at: "--set \(other)", "a resumed run keeps what its results depend on",

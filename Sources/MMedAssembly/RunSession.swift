@@ -19,6 +19,8 @@ public struct RunSession: Sendable {
     private let openRecords: [JournalRecord]
     /// Blobs of updates among them.
     private let kept: Set<Digest>
+    /// Exported folders that were lost or damaged, and are whole again.
+    private let restored: [String]
     private let state: RunState
     private let telemetry: RunTelemetry
     private let room: DiskRoom
@@ -30,14 +32,10 @@ public struct RunSession: Sendable {
         _ run: PreparedRun, folderPath: String, isResumed: Bool, launch: LaunchRecord, inHand: InHandFile
     ) throws {
         self.run = run
-        if !isResumed, FileManager.default.fileExists(atPath: folderPath + "/checkpoint.json") {
-            throw MMedError(
-                .usage, at: folderPath, "the folder holds a run already",
-                mend: "go on with `mmed-coord start --resume \(folderPath)`, or choose another --run-dir")
-        }
         room = DiskRoom(folderPath, lowWaterMiB: run.config.storage.lowWaterMiB)
         try room.require(isResumed: isResumed)
         folder = try RunFolder(path: folderPath)
+        if !isResumed { try folder.requireFresh() }
         if isResumed { try launch.requireInstance(folder) }
         let layouts = run.layouts
         let loaded = isResumed ? try folder.loadCheckpoint() : nil
@@ -58,10 +56,10 @@ public struct RunSession: Sendable {
             raised.epoch += 1
             state = raised
             kept = store.clean(state, keeping: state.openUpdates(in: openRecords))
-            try store.export(state)
+            restored = try store.export(state)
         } else {
             state = try RunSession.initial(run, layouts, store)
-            (openRecords, kept) = ([], [])
+            (openRecords, kept, restored) = ([], [], [])
             try folder.writeWhole(
                 Array(run.config.resolvedYAML.utf8), to: LaunchRecord.configurationPath(in: folderPath))
             try journal.file.begin(
@@ -143,6 +141,7 @@ public struct RunSession: Sendable {
             Task { await coordinator.drain() }
         } onSecond: {
             keys?.end()
+            telemetry.log(LogEntry(.warn, scope: "run", event: "stopped-at-once", fields: []))
             say("stopped at once; what was not committed is done again: go on with mmed-coord start --resume \(path)")
         }
         let watch = drainWhenDiskIsLow(coordinator, workers)
@@ -171,6 +170,9 @@ public struct RunSession: Sendable {
         for sentence in run.data.leftOut {
             telemetry.log(
                 LogEntry(.warn, scope: "run", event: "rows-left-out", fields: [.init("what", .text(sentence))]))
+        }
+        for path in restored {
+            telemetry.log(LogEntry(.info, scope: "run", event: "folder-restored", fields: [.init("path", .text(path))]))
         }
         for override in run.operationalOverrides {
             telemetry.log(LogEntry(.info, scope: "run", event: "overridden", fields: [.init("set", .text(override))]))

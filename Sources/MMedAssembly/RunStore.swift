@@ -107,12 +107,14 @@ final class RunStore: StorePort {
 
     /// What the state's finished stages left, as PEFT folders: each once, before the checkpoint that promises it. A process
     /// that goes on looks at all of them again, since users may have lost one.
-    func export(_ state: RunState) throws {
-        for adapter in ExportedAdapter.all(in: state)
-        where cache.withLock({ $0.exported.insert(adapter.relativePath).inserted }) {
-            try adapter.ensure(
+    /// Returns those that it had to write.
+    @discardableResult
+    func export(_ state: RunState) throws -> [String] {
+        try ExportedAdapter.all(in: state).filter { adapter in
+            guard cache.withLock({ $0.exported.insert(adapter.relativePath).inserted }) else { return false }
+            return try adapter.ensure(
                 below: folder.path, content: try requireBlob(adapter.digest), baseModel: baseModel)
-        }
+        }.map(\.relativePath)
     }
 
     private func cached(_ digest: Digest) -> [UInt8]? {

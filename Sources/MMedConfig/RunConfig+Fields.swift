@@ -156,7 +156,7 @@ extension LeasesConfig: ConfigSection {
             ConfigField("beatSeconds", \.beatSeconds, .number(0.05, 3600), "Time between a worker's signs of life."),
             ConfigField(
                 "noWorkersSeconds", \.noWorkersSeconds, .number(1, 604_800),
-                "A run without any worker ends with exit code 69 after this time."),
+                "A run without a worker of a role that it needs ends with exit code 69 after this time."),
             ConfigField(
                 "stallSeconds", \.stallSeconds, .number(1, 86_400),
                 "When nothing moves for this time the log says who waits on whom."),

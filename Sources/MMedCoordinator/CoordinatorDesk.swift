@@ -135,7 +135,7 @@ public struct CoordinatorDesk: Sendable {
         let reason =
             switch outcome {
             case .completed: "the run is complete"
-            case .stopped: "the run was stopped"
+            case .stopped: "the run was stopped; once it is resumed, start this worker again"
             case .noWorkers, .failed, nil: "the run ended early"
             }
         return connections.values.sorted().map { .send(.end(reason: reason), to: $0) }

@@ -40,6 +40,21 @@ extension RunFolder {
         "give the folder that `mmed-coord start` printed, or restore the file from a backup; a run that ended before its "
         + "first checkpoint is begun again by the command that began it"
 
+    /// Throws `usage` when a run has worked in this folder, so that a new one would take the place of what it did.
+    public func requireFresh() throws {
+        let states = try FileManager.default.contentsOfDirectory(atPath: path + "/checkpoints")
+        // The first state is that of a run that has done nothing yet.
+        guard try hasCheckpoint || states.contains(where: { $0 != "1.json" }) || Journal.holdsWork(in: path) else {
+            return
+        }
+        throw MMedError(
+            .usage, at: path,
+            "the folder holds a run already" + (hasCheckpoint ? "" : ", and its checkpoint.json is missing"),
+            mend: hasCheckpoint
+                ? "go on with `mmed-coord start --resume \(path)`, or choose another --run-dir"
+                : "restore that file from a backup and resume the run, or choose another --run-dir")
+    }
+
     /// Writes the state, then the manifest that names it; both are on the disk when the call returns.
     public func saveCheckpoint(_ state: RunState, planDigest: Digest, journal: JournalHead) throws {
         let number = ((try? readManifest())?.number ?? 0) + 1

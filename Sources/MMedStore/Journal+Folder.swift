@@ -15,6 +15,17 @@ extension Journal {
         try self.init(path: path)
     }
 
+    /// True when a folder's journal has records of work, and not only what every run begins with. Throws what `init` throws.
+    static func holdsWork(in folder: String) throws -> Bool {
+        let path = RunFolder.journalPath(in: folder)
+        guard FileManager.default.fileExists(atPath: path) else { return false }
+        let journal = try Journal(path: path)
+        let beginnings = "SELECT EXISTS (SELECT 1 FROM record WHERE kind NOT IN ('run', 'question', 'session'))"
+        let found = try journal.rows(of: beginnings)
+        try journal.close()
+        return found.last == ["1"]
+    }
+
     /// The journal of a run that has begun. Throws `badData` when it is not there.
     public convenience init(existing folder: RunFolder) throws {
         try self.init(existingIn: folder.path)

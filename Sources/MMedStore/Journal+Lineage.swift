@@ -88,6 +88,10 @@ extension Journal {
         } catch let error as DatabaseError where error.resultCode == .SQLITE_MISUSE {
             throw MMedError(
                 .usage, at: "the query", "it is not one statement", mend: "ask one query at a time (docs/LINEAGE.md)")
+        } catch let error as DatabaseError where error.message?.hasPrefix("malformed") == true {
+            throw MMedError(
+                .badData, at: path, "a record cannot be read (\(error.message ?? ""))",
+                mend: "find it with `mmed-coord verify`, and restore the journal from a backup")
         } catch let error as DatabaseError
             where error.resultCode == .SQLITE_ERROR || error.resultCode == .SQLITE_READONLY
         {

@@ -3,6 +3,8 @@ import MMedProtocol
 /// A worker's tries to open its connection: what to tell of those that fail, and when to try again where ZeroMQ does not.
 struct Dialling {
     let address: WireAddress
+    /// Whether this end has a key.
+    let hasKey: Bool
     private var isOpen = false
     private var failuresInARow = 0
     private var told: HandshakeEvent?
@@ -15,13 +17,13 @@ struct Dialling {
     /// A handshake may break off because the coordinator ends or starts; so many in a row have another reason.
     static let breaksForgiven = 4
 
-    init(address: WireAddress) { self.address = address }
+    init(address: WireAddress, hasKey: Bool) { (self.address, self.hasKey) = (address, hasKey) }
 
     /// What to tell of an event: each reason once, until a handshake succeeds.
     mutating func take(_ event: HandshakeEvent, at now: ContinuousClock.Instant) -> InboundFromCoordinator? {
         switch event {
         case .succeeded:
-            self = Dialling(address: address)
+            self = Dialling(address: address, hasKey: hasKey)
             isOpen = true
             return nil
         case .disconnected:
@@ -64,6 +66,11 @@ struct Dialling {
                 reason:
                     "the coordinator at \(address) and this worker do not agree on keys: one of them has none (--keys there, --key here)",
                 mend: "give both their keys, or none where both are on one machine")
+        case .brokenOff where !hasKey:
+            .handshakeFailed(
+                reason:
+                    "the handshake with \(address) breaks off: perhaps what listens there asks for keys, or is no mmed-coord",
+                mend: "give this worker a key (--key), or the address that mmed-coord prints")
         case .brokenOff:
             .handshakeFailed(
                 reason:

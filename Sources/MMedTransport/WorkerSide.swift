@@ -10,8 +10,10 @@ final class WorkerSide: SocketOwner {
     private var sequenceHeard: UInt64?
     private var dialling: Dialling
 
-    init(address: WireAddress, mailbox: Mailbox<[UInt8]>, inbound: InboundQueue<InboundFromCoordinator>) {
-        dialling = Dialling(address: address)
+    init(
+        address: WireAddress, hasKey: Bool, mailbox: Mailbox<[UInt8]>, inbound: InboundQueue<InboundFromCoordinator>
+    ) {
+        dialling = Dialling(address: address, hasKey: hasKey)
         self.mailbox = mailbox
         self.inbound = inbound
     }

@@ -29,7 +29,8 @@ public final class ZeroMQWorkerEndpoint: WorkerEndpoint {
         let queue = InboundQueue<InboundFromCoordinator>(bell: bell)
         (self.mailbox, self.queue, self.inbound) = (mailbox, queue, queue.stream)
         try startThread(named: "mmed-wire-work") {
-            SocketLoop.run(WorkerSide(address: address, mailbox: mailbox, inbound: queue), socket: socket, bell: bell)
+            let side = WorkerSide(address: address, hasKey: key != nil, mailbox: mailbox, inbound: queue)
+            SocketLoop.run(side, socket: socket, bell: bell)
         }
     }
 

@@ -16,11 +16,12 @@ extension Worker {
                 refusedAtTheDoor = (reason, mend)
                 log.line("\(reason); trying again")
             case .connectionLost:
-                if welcome != nil {
-                    log.line(
-                        "the connection to \(address) is gone: mmed-coord has ended, or the network is cut; what this worker "
-                            + "holds is kept, and it joins again by itself")
-                }
+                guard welcome != nil else { continue }
+                isCutOff = true
+                if leavesCutOff() { return }
+                log.line(
+                    "the connection to \(address) is gone: mmed-coord has ended or hung up, or the network is cut; what this "
+                        + "worker holds is kept, and it joins again by itself (Ctrl-C: leave)")
             case .otherVersion(let major, let minor):
                 end(
                     .failed(
@@ -54,8 +55,8 @@ extension Worker {
         case .drain:
             if !isDraining {
                 log.line(
-                    "the coordinator stops in good order: finishing \(held.count) leases, then leaving; once it is resumed, "
-                        + "start this worker again")
+                    "the coordinator stops in good order: finishing \(held.count) leases, then leaving; once the run is "
+                        + "resumed, start this worker again")
             }
             isDraining = true
             leaveIfDrained()
@@ -90,7 +91,7 @@ extension Worker {
             return
         }
         log.line("\(self.welcome == nil ? "joined" : "rejoined") run \(welcome.run)")
-        refusedAtTheDoor = nil
+        (refusedAtTheDoor, isCutOff) = (nil, false)
         if self.welcome == nil {
             assignments.yield(.canary)
         } else if let baseCanary {

@@ -75,6 +75,10 @@ public actor Worker {
     /// Pieces of blobs and gradients that went over the wire: progress that the engine does not count.
     var transfers: UInt64 = 0
     var isDraining = false
+    /// It was told here to leave, and not by the coordinator.
+    var isAskedToLeave = false
+    /// The connection is gone and no coordinator has answered since.
+    var isCutOff = false
     private(set) var ending: Ending?
     let queue: AsyncStream<Assignment>
     let assignments: AsyncStream<Assignment>.Continuation
@@ -135,8 +139,10 @@ public actor Worker {
 
     /// Takes no further lease, finishes what it holds, then leaves.
     public func drain() {
-        guard !isDraining else { return }
+        guard !isAskedToLeave else { return }
+        isAskedToLeave = true
         isDraining = true
+        if leavesCutOff() { return }
         log.line("finishing \(held.count) leases, then leaving; a second signal leaves at once")
         leaveIfDrained()
     }
@@ -157,6 +163,15 @@ public actor Worker {
         puller.abandon()
         assignments.finish()
         over.continuation.finish()
+    }
+
+    /// What it holds is of use only to a coordinator that is there: whoever wants it gone need not wait for one. True when it
+    /// leaves.
+    func leavesCutOff() -> Bool {
+        guard isAskedToLeave, isCutOff else { return false }
+        log.line("nobody is there to take what this worker holds: leaving; it is done again after a resume")
+        end(.ended("it was asked to stop"))
+        return true
     }
 
     func leaveIfDrained() {

@@ -149,7 +149,7 @@ import Testing
         // The second lease comes back because its worker leaves.
         line.say(.goodbye(reason: "it was asked to stop"))
         #expect(try await bench.running.value == .stopped)
-        #expect(try await late.end() == "the run was stopped")
+        #expect(try await late.end() == "the run was stopped; once it is resumed, start this worker again")
         #expect(!bench.store.saved.values.isEmpty)
     }
 

@@ -217,6 +217,16 @@ import Testing
     }
 
     /// SQLite takes both for reading, and both make a file.
+    /// What is damaged is not the query's fault.
+    @Test func aQueryOfADamagedRecordSaysSo() async throws {
+        let scratch = try JournalScratch()
+        try await written(scratch).close()
+        try scratch.tamper("UPDATE record SET body = '{' WHERE kind = 'path'")
+        let journal = try Journal(path: scratch.journal)
+        let error = #expect(throws: MMedError.self) { try journal.rows(of: "SELECT * FROM trajectories") }
+        #expect(error?.kind == .badData && error?.mend.contains("mmed-coord verify") == true)
+    }
+
     @Test func aQueryMakesNoFile() async throws {
         let scratch = try JournalScratch()
         let journal = try await written(scratch)

@@ -126,7 +126,7 @@ struct DiallingTests {
 
     @Test("a refusal is told once and tried again with growing pauses, until it succeeds")
     func refused() throws {
-        var dialling = Dialling(address: try WireAddress("tcp://127.0.0.1:1", for: .connecting))
+        var dialling = Dialling(address: try WireAddress("tcp://127.0.0.1:1", for: .connecting), hasKey: true)
         #expect(dialling.due(at: start).milliseconds == -1)
         var now = start
         var pauses: [Duration] = []
@@ -148,7 +148,7 @@ struct DiallingTests {
 
     @Test("a connection that was open is told when it is gone, once, and no handshake that failed is taken for one")
     func lost() throws {
-        var dialling = Dialling(address: try WireAddress("tcp://127.0.0.1:1", for: .connecting))
+        var dialling = Dialling(address: try WireAddress("tcp://127.0.0.1:1", for: .connecting), hasKey: true)
         #expect(dialling.take(.disconnected, at: start) == nil)
         #expect(dialling.take(.succeeded, at: start) == nil)
         guard case .connectionLost? = dialling.take(.disconnected, at: start) else {
@@ -161,7 +161,7 @@ struct DiallingTests {
 
     @Test("a handshake that breaks off is told when it goes on doing so")
     func breaks() throws {
-        var dialling = Dialling(address: try WireAddress("tcp://127.0.0.1:1", for: .connecting))
+        var dialling = Dialling(address: try WireAddress("tcp://127.0.0.1:1", for: .connecting), hasKey: true)
         let told = (0..<10).map { _ in dialling.take(.brokenOff, at: start) != nil }
         #expect(told.firstIndex(of: true) == Dialling.breaksForgiven)
         #expect(told.count { $0 } == 1)

@@ -132,6 +132,23 @@ import Testing
         try await bench.end()
     }
 
+    /// Nobody can take what it holds; to wait for a coordinator that may never come would need a second signal.
+    @Test(arguments: [false, true]) func whoIsToLeaveAndIsCutOffLeavesAtOnce(isAskedFirst: Bool) async throws {
+        let bench = try await Bench.joined()
+        bench.wire.say(Sample.rollout(1, paths: 1))
+        _ = try await bench.wire.path()
+        if isAskedFirst {
+            await bench.worker.drain()
+            bench.wire.hear(.connectionLost)
+        } else {
+            bench.wire.hear(.connectionLost)
+            _ = try await bench.log.lines.next("the loss") { $0.contains("is gone") ? true : nil }
+            await bench.worker.drain()
+        }
+        #expect(await bench.error() == nil)
+        #expect(bench.log.lines.values.contains { $0.contains("nobody is there to take what this worker holds") })
+    }
+
     @Test func aRefusalEndsWithWhatTheCoordinatorSaid() async throws {
         let bench = Bench()
         _ = try await bench.wire.hello()

@@ -224,6 +224,9 @@ extension Processes.Refusals {
         #expect(patient.code == 0, "\(patient)")
         let overridden = try ProgressLine.all(scratch.path + "/run").last { $0.event == "overridden" }
         #expect(overridden?.values["set"] == "\"leases.noWorkersSeconds=9\"")
+        let misspelt = try await coordinator(
+            ["start", "--resume", scratch.path + "/run", "--set", "leasez.seconds=9"], in: scratch)
+        #expect(misspelt.code == 78 && misspelt.errors.contains("did you mean"), "\(misspelt)")
         let longer = try await coordinator(
             ["start", "--resume", scratch.path + "/run", "--set", "gba.steps=2"], in: scratch)
         #expect(longer.code == 64 && longer.errors.contains("--set gba.steps=2"), "\(longer)")
@@ -241,5 +244,18 @@ extension Processes.Refusals {
         #expect(resumed.errors.contains("not those the run began with: configuration (\(path))"), "\(resumed)")
         let verified = try await coordinator(["verify", scratch.path + "/run"], in: scratch)
         #expect(verified.code == 65 && verified.errors.contains(path), "\(verified)")
+        try FileManager.default.removeItem(atPath: path)
+        let without = try await coordinator(["start", "--resume", scratch.path + "/run"], in: scratch)
+        #expect(without.code == 65 && without.errors.contains("\(path): it is missing; restore"), "\(without)")
+
+        // A run that lost the file by which it would go on must not be taken for one that never began.
+        let journal = scratch.path + "/run/journal.db"
+        let before = FileManager.default.contents(atPath: journal)
+        for name in ["checkpoint.json", "launch.json"] {
+            try FileManager.default.removeItem(atPath: scratch.path + "/run/" + name)
+        }
+        let anew = try await coordinator(try lab.arguments(Lab.cluster(), "run", in: scratch) + small, in: scratch)
+        #expect(anew.code == 64 && anew.errors.contains("its checkpoint.json is missing"), "\(anew)")
+        #expect(FileManager.default.contents(atPath: journal) == before)
     }
 }

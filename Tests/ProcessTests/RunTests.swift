@@ -54,6 +54,8 @@ extension Processes.Runs {
         #expect(again.code == 0, "\(again)")
         try RunResult(folder).expectSame(as: unbroken)
         try await expectVerified(folder, in: scratch)
+        let restored = try ProgressLine.all(folder).filter { $0.event == "folder-restored" }
+        #expect(restored.compactMap { $0.values["path"] } == ["adapters/pediatrics/v40", "merged"], "\(restored)")
     }
 
     private func expectAdapters(_ folder: String) throws {

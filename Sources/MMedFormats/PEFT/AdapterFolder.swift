@@ -59,7 +59,7 @@ public enum AdapterFolder {
         }
         let config = try MappedFile(path: Paths.join(path, configName))
         guard try config.bytes(at: 0, count: config.count) == configBytes(layout.settings, baseModel: baseModel) else {
-            throw refuse(configName, "it is not what the run wrote")
+            throw refuse(configName, "it is not what the run wrote (or launch.json names another base model)")
         }
         let weights: SafetensorsFile
         do {
