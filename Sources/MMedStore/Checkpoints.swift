@@ -42,17 +42,19 @@ extension RunFolder {
 
     /// Throws `usage` when a run has worked in this folder, so that a new one would take the place of what it did.
     public func requireFresh() throws {
-        let states = try FileManager.default.contentsOfDirectory(atPath: path + "/checkpoints")
-        // The first state is that of a run that has done nothing yet.
-        guard try hasCheckpoint || states.contains(where: { $0 != "1.json" }) || Journal.holdsWork(in: path) else {
-            return
-        }
+        guard try hasCheckpoint || RunFolder.holdsLaterState(path: path) || Journal.holdsWork(in: path) else { return }
         throw MMedError(
             .usage, at: path,
             "the folder holds a run already" + (hasCheckpoint ? "" : ", and its checkpoint.json is missing"),
             mend: hasCheckpoint
                 ? "go on with `mmed-coord start --resume \(path)`, or choose another --run-dir"
                 : "restore that file from a backup and resume the run, or choose another --run-dir")
+    }
+
+    /// True when there is a state beyond the first, which is that of a run that has done nothing yet.
+    private static func holdsLaterState(path: String) -> Bool {
+        let states = (try? FileManager.default.contentsOfDirectory(atPath: path + "/checkpoints")) ?? []
+        return states.contains { $0.hasSuffix(".json") && $0 != "1.json" }
     }
 
     /// Writes the state, then the manifest that names it; both are on the disk when the call returns.
@@ -113,7 +115,9 @@ extension RunFolder {
         guard let data = FileManager.default.contents(atPath: file) else {
             throw MMedError(
                 .badData, at: file, "there is no checkpoint",
-                mend: mendOfMissingRun)
+                mend: holdsLaterState(path: path)
+                    ? "restore it from a backup; the states that it could name are whole in checkpoints/"
+                    : mendOfMissingRun)
         }
         do {
             // Another format may have other fields.
