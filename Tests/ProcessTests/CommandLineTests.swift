@@ -85,5 +85,9 @@ extension Processes.CommandLines {
             FileManager.default.contents(atPath: scratch.path + "/\($0)/model.safetensors")
         }
         #expect(weights[0] != nil && weights[0] == weights[1] && weights[0] != weights[2])
+        // It would replace the folder as a whole, whatever else is in it.
+        let again = try await coordinator(["tiny-model", "--output", scratch.path + "/a", "--seed", "3"], in: scratch)
+        #expect(again.code == 64 && again.errors.contains("there is something already"), "\(again)")
+        #expect(FileManager.default.contents(atPath: scratch.path + "/a/model.safetensors") == weights[0])
     }
 }

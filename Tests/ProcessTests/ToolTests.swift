@@ -171,6 +171,11 @@ extension Processes.Tools {
         #expect(refused.code == 64 && refused.errors.contains("--overwrite"), "\(refused)")
         let replaced = try await coordinator(["export", "--overwrite"] + twice, in: scratch)
         #expect(replaced.code == 0, "\(replaced)")
+        // The folder is put in place as a whole: what else is in it would be gone.
+        let others = try scratch.write("exported-pediatrics/notes.txt", "mine")
+        let careless = try await coordinator(["export", "--overwrite"] + twice, in: scratch)
+        #expect(careless.code == 64 && careless.errors.contains("notes.txt"), "\(careless)")
+        #expect(text(of: others) == "mine")
         let unknown = try await coordinator(
             ["export", folder, "--adapter", "cardiology", "--output", scratch.path + "/x"], in: scratch)
         #expect(unknown.code == 65 && unknown.errors.contains("pediatrics"), "\(unknown)")

@@ -8,9 +8,9 @@ import MMedStore
 /// The `export` command: an adapter of a run as a PEFT folder.
 public enum ExportTool {
     /// Writes an adapter (`name` of a specialty, or `merged`) at its newest committed version and returns what was written.
-    /// Throws `usage` when an adapter is there already, unless it is to be replaced.
+    /// Throws `usage` when an adapter is there already, unless it is to be replaced, and for a folder that holds other things.
     public static func run(folder: String, name: Name, output: String, isReplacing: Bool) throws -> String {
-        if !isReplacing { try requireFree(output + "/adapter_model.safetensors") }
+        try requireAdapterPlace(output, isReplacing: isReplacing)
         let state = try RunFolder.loadCheckpoint(path: folder).state
         var references = state.heads.map(\.reference)
         if let merged = state.merged { references.append(merged) }
@@ -24,6 +24,17 @@ public enum ExportTool {
         try AdapterFolder.write(
             to: output, layout: layout, values: weights, baseModel: (try? LaunchRecord(folder: folder))?.baseModel)
         return "\(name) v\(reference.version) (\(reference.digest.short)) is in \(output)"
+    }
+
+    /// An adapter's folder is put in place as a whole: what else lay there would be gone.
+    static func requireAdapterPlace(_ folder: String, isReplacing: Bool) throws(MMedError) {
+        let found = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        if let other = found.sorted().first(where: { !AdapterFolder.fileNames.contains($0) }) {
+            throw MMedError(
+                .usage, at: folder, "it holds other things than an adapter (\(other)), which would be lost",
+                mend: "name a folder of the adapter's own, as in \(folder)/adapter")
+        }
+        if !isReplacing, let own = found.sorted().last { try requireFree(folder + "/" + own) }
     }
 
     /// Hours of training must not be lost to a name that was given twice.

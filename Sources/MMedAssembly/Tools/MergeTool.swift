@@ -38,11 +38,8 @@ public enum MergeTool {
         experts: [Expert], config: String?, overrides: [String], model: String, output: String, bake: String?,
         isReplacing: Bool
     ) throws -> String {
-        if !isReplacing {
-            for path in [output + "/adapter_model.safetensors"] + (bake.map { [$0] } ?? []) {
-                try ExportTool.requireFree(path)
-            }
-        }
+        try ExportTool.requireAdapterPlace(output, isReplacing: isReplacing)
+        if let bake, !isReplacing { try ExportTool.requireFree(bake) }
         var settings = MergeConfig()
         if let config { settings = try RunConfig.load(path: config, overrides: overrides).merge }
         let host = try ModelHost(cluster: MMedConfig.ModelConfig(), override: model)

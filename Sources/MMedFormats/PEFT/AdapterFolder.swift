@@ -15,6 +15,9 @@ public enum AdapterFolder {
     static let configName = "adapter_config.json"
     static let weightsName = "adapter_model.safetensors"
 
+    /// The files that `write` leaves in its folder.
+    public static let fileNames: Set<String> = [configName, weightsName]
+
     /// The bytes that an adapter's digest covers: the layout's signature, a line end, the values as little-endian fp32.
     public static func canonicalContent(_ layout: AdapterLayout, _ values: [Float]) -> [UInt8] {
         Array(layout.signature.utf8) + [0x0A] + littleEndianBytes(of: values)
