@@ -36,7 +36,9 @@ struct Dialling {
             pause = min(pause * 2, Dialling.pauseMax)
         case .brokenOff:
             failuresInARow += 1
-            if failuresInARow <= Dialling.breaksForgiven { return nil }
+            // A reason that was told says more than that there is none.
+            let hasReason = told == .keyRefused || told == .otherMechanism
+            if hasReason || failuresInARow <= Dialling.breaksForgiven { return nil }
         }
         guard told != event else { return nil }
         told = event

@@ -167,5 +167,6 @@ struct DiallingTests {
         #expect(told.count { $0 } == 1)
         #expect(dialling.due(at: start).milliseconds == -1, "ZeroMQ tries again by itself")
         #expect(dialling.take(.otherMechanism, at: start) != nil, "another reason is news")
+        #expect(dialling.take(.brokenOff, at: start) == nil, "a reason says more than none")
     }
 }
