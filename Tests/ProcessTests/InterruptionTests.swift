@@ -168,7 +168,8 @@ extension Processes.Interruptions {
                 "--role", "rollout", "--connect", address, "--name", "guest", "--threads", "1", "--model",
                 try await Lab.shared.value.model,
             ], in: run.scratch)
-        try await run.until("event=worker-joined worker=guest")
+        // Its own word: the coordinator's line is earlier, and whoever was never welcomed waits for a first answer.
+        try await eventually("the welcome") { guest.errors.contains("joined run") }
         run.program.signal(SIGKILL)
         try await eventually("the word of it") { guest.errors.contains("the connection to \(address) is gone") }
         #expect(guest.isRunning)
