@@ -62,13 +62,22 @@ struct LaunchRecord: Codable {
             mend: "resume the other; or, if that is gone for good (this is a restored backup), add --adopt")
     }
 
+    /// The path of a folder's configuration. Throws `badData` when it is not there.
+    static func requireConfiguration(in folder: String) throws(MMedError) -> String {
+        let path = configurationPath(in: folder)
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw MMedError(.badData, at: path, "it is missing", mend: "restore it from a backup")
+        }
+        return path
+    }
+
     /// Throws `badData` when the folder's configuration is not the one that the run began with.
     func requireConfiguration(_ folder: String) throws {
-        let path = LaunchRecord.configurationPath(in: folder)
+        let path = try LaunchRecord.requireConfiguration(in: folder)
         guard let recorded = inputs?[PreparedRun.Input.configuration] else { return }
-        guard FileManager.default.fileExists(atPath: path), try ContentDigest.ofFile(path).hex == recorded else {
+        guard try ContentDigest.ofFile(path).hex == recorded else {
             throw MMedError(
-                .badData, at: path, "it is missing, or not the one that the run began with",
+                .badData, at: path, "it is not the one that the run began with",
                 mend: "restore it from a backup; a resume refuses another")
         }
     }

@@ -45,12 +45,13 @@ public struct PreparedRun: Sendable {
     /// Reads and checks everything. Throws what is wrong first.
     public init(_ options: RunOptions, name: Name) throws {
         let recorded = try RunConfig.load(path: options.configPath, overrides: options.overrides)
-        config =
-            options.operationalOverrides.isEmpty
-            ? recorded
-            : try RunConfig.load(
-                path: options.configPath, overrides: options.overrides + options.operationalOverrides)
         operationalOverrides = options.operationalOverrides
+        config =
+            operationalOverrides.isEmpty
+            ? recorded
+            : try RunConfig.load(path: options.configPath, overrides: options.overrides + operationalOverrides)
+        // A key that is none was told by the line above, with the nearest one.
+        try PreparedRun.requireOperational(operationalOverrides)
         let place = options.clusterPath ?? "the default cluster"
         var cluster = try options.clusterPath.map { try ClusterConfig.load(path: $0) } ?? defaultCluster()
         if let keys = options.keys { cluster.keys = keys }
@@ -102,6 +103,19 @@ public struct PreparedRun: Sendable {
     func initialWeights(of specialty: Name, layout: AdapterLayout) -> [Float] {
         AdapterInitialiser.weights(
             layout: layout, seed: stableHash(Array("\(config.seed)/adapter/\(specialty)".utf8)))
+    }
+
+    /// Sections that decide how a run is carried out; no adapter's bytes depend on them.
+    private static let operationalSections = ["leases", "storage", "security"]
+
+    private static func requireOperational(_ overrides: [String]) throws(MMedError) {
+        let isOther = { (text: String) in
+            !operationalSections.contains { text.hasPrefix($0 + ".") || text.hasPrefix($0 + "=") }
+        }
+        guard let other = overrides.first(where: isOther) else { return }
+        throw MMedError(
+            .usage, at: "--set \(other)", "a resumed run keeps what its results depend on",
+            mend: "change keys of \(operationalSections.joined(separator: ", ")) alone, or begin a run of its own")
     }
 
     private static func reference(_ config: RunConfig) throws -> [Input] {

@@ -26,7 +26,6 @@ public struct RunLaunch: Sendable {
                     mend: "leave out --config and --run-dir")
             }
             let former = try LaunchRecord(folder: resume)
-            try RunLaunch.requireOperational(overrides, in: resume)
             var record = former
             record.cluster = cluster ?? former.cluster
             record.keys = keys.map(absolutePath) ?? former.keys
@@ -35,7 +34,7 @@ public struct RunLaunch: Sendable {
             self.record = record
             prepared = try PreparedRun(
                 RunOptions(
-                    configPath: LaunchRecord.configurationPath(in: resume), overrides: [],
+                    configPath: try LaunchRecord.requireConfiguration(in: resume), overrides: [],
                     operationalOverrides: overrides,
                     clusterPath: record.cluster, keys: record.keys, model: record.model, runFolder: resume),
                 name: record.name)
@@ -151,25 +150,6 @@ public struct RunLaunch: Sendable {
         case .failed(let why):
             throw MMedError(.internalError, at: "run \(prepared.name)", why, mend: "see the workers' logs; \(resume)")
         }
-    }
-
-    /// Sections that decide how a run is carried out; no adapter's bytes depend on them.
-    static let operationalSections = ["leases", "storage", "security"]
-
-    private static func requireOperational(_ overrides: [String], in folder: String) throws {
-        let path = LaunchRecord.configurationPath(in: folder)
-        guard FileManager.default.fileExists(atPath: path) else {
-            throw MMedError(.badData, at: path, "it is missing", mend: "restore it from a backup")
-        }
-        // A key that is none is told first, with the nearest one.
-        _ = try RunConfig.load(path: path, overrides: overrides)
-        let isOther = { (text: String) in
-            !operationalSections.contains { text.hasPrefix($0 + ".") || text.hasPrefix($0 + "=") }
-        }
-        guard let other = overrides.first(where: isOther) else { return }
-        throw MMedError(
-            .usage, at: "--set \(other)", "a resumed run keeps what its results depend on",
-            mend: "change keys of \(operationalSections.joined(separator: ", ")) alone, or begin a run of its own")
     }
 
     /// `cluster/local.yaml` beside the folder of the configuration, if it is there.
