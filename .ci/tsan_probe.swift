@@ -2,6 +2,7 @@
 // writes in place, which is no race; `probe race` counts up in one array from two threads, which is one.
 import Glibc
 
+// Unchecked: the lock is held wherever letters and end are used; `count` has none on purpose, it is the race to be found.
 final class Shared: @unchecked Sendable {
     private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     var letters: [[UInt8]] = []

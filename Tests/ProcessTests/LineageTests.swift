@@ -7,10 +7,8 @@ extension Processes {
 
 /// The SQL of docs/LINEAGE.md: indented blocks, a statement from each SELECT at the margin of its block.
 private func documentedQueries() throws -> [String] {
-    let top = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent().path
     var queries: [String] = []
-    for line in text(of: top + "/docs/LINEAGE.md").components(separatedBy: "\n") {
+    for line in text(of: repository + "/docs/LINEAGE.md").components(separatedBy: "\n") {
         if line.hasPrefix("    SELECT ") {
             queries.append(line)
         } else if line.hasPrefix("    "), !line.hasPrefix("    mmed-coord"), !queries.isEmpty {

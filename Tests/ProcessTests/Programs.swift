@@ -14,6 +14,10 @@ struct Ended: CustomStringConvertible {
     var description: String { "\(command)\nended with \(code)\nstdout: \(output)\nstderr: \(errors)" }
 }
 
+/// The top folder of this repository.
+let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().path
+
 /// One process of a test. What it prints goes to files, so that a full pipe never holds it up.
 final class Program {
     private let process: ChildProcess

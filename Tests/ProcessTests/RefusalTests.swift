@@ -98,21 +98,22 @@ extension Processes.Refusals {
     @Test func aClusterBeyondThisMachineIsRefused() async throws {
         let lab = try await Lab.shared.value
         let scratch = try Scratch()
-        let top = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().path
         let ended = try await coordinator(
             [
                 "start", "--config", lab.config, "--set", "specialties=[adult-medicine, pediatrics]", "--cluster",
-                top + "/cluster/two-hosts.yaml", "--model", lab.model, "--run-dir", scratch.path + "/run",
+                repository + "/cluster/two-hosts.yaml", "--model", lab.model, "--run-dir", scratch.path + "/run",
             ], in: scratch)
         #expect(ended.code == 78, "\(ended)")
         // Its learners also hold adapters that this run has not.
         #expect(ended.errors.contains("two-hosts.yaml"), "\(ended)")
         let keyless = try await coordinator(
-            ["check", "--config", top + "/configs/smoke.yaml", "--cluster", top + "/cluster/two-hosts.yaml"],
+            [
+                "check", "--config", repository + "/configs/smoke.yaml", "--cluster",
+                repository + "/cluster/two-hosts.yaml",
+            ],
             in: scratch)
         #expect(keyless.code == 78, "\(keyless)")
-        #expect(keyless.errors.contains("mmed-coord keygen --output \(top)/cluster/keys"), "\(keyless)")
+        #expect(keyless.errors.contains("mmed-coord keygen --output \(repository)/cluster/keys"), "\(keyless)")
         for listen in ["tcp://0.0.0.0:0", "tcp://192.0.2.10:7450"] {
             let open = try await coordinator(
                 try lab.arguments(Lab.cluster(listen: listen), "open", in: scratch), in: scratch)

@@ -140,11 +140,10 @@ extension Processes.Runs {
     @Test func theSmokeConfigurationRuns() async throws {
         let lab = try await Lab.shared.value
         let scratch = try Scratch()
-        let top = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().path
         let ended = try await coordinator(
             [
-                "start", "--config", top + "/configs/smoke.yaml", "--cluster", top + "/cluster/smoke.yaml", "--model",
+                "start", "--config", repository + "/configs/smoke.yaml", "--cluster",
+                repository + "/cluster/smoke.yaml", "--model",
                 lab.model, "--run-dir", scratch.path + "/smoke",
             ], in: scratch)
         #expect(ended.code == 0, "\(ended)")

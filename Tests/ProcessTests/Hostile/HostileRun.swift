@@ -27,10 +27,39 @@ struct HostileOutcome {
     var keysRefused: Int
 }
 
+/// What the honest workers of a run do meanwhile.
+struct HonestWork: Sendable {
+    /// Options of `start` beside the folder and the keys.
+    var options: [String]
+    /// The model that every worker must have.
+    var model = ModelConfig()
+
+    /// The run of a configuration on the tests' tiny model, in steps of a tenth of a second.
+    static func tiny(_ config: String, in scratch: Scratch) async throws -> HonestWork {
+        var work = HonestWork(options: [
+            "--config", config, "--cluster", try scratch.write("cluster.yaml", Lab.cluster()),
+        ])
+        work.model.path = try await Lab.shared.value.model
+        work.options += ["--model", work.model.path]
+        return work
+    }
+
+    /// One specialty of the quickstart on its real model: a minute and a half on two cores, in steps of four to fourteen seconds.
+    static let quickstart: HonestWork = {
+        let keys = ["specialties=[pediatrics]", "dsa.epochs=1", "eval.stages=[merged]", "eval.questionsPerSpecialty=8"]
+        return HonestWork(
+            options: [
+                "--config", repository + "/configs/quickstart.yaml", "--cluster", repository + "/cluster/local.yaml",
+            ]
+                + keys.flatMap { ["--set", $0] })
+    }()
+}
+
 /// A run of the real coordinator with its own honest workers, which adversaries may be let loose on.
 final class HostileRun {
     let scratch: Scratch
     private let program: Program
+    private let work: HonestWork
     private let hasKeys: Bool
     let tally = HostileTally()
     private let failures = Locked<[String]>([])
@@ -38,14 +67,17 @@ final class HostileRun {
     private var crowd: IdleCrowd?
     private var folder: String { scratch.path + "/run" }
 
-    init(config: String, hasKeys: Bool) async throws {
-        scratch = try Scratch()
+    /// A run of a configuration on the tiny model.
+    convenience init(config: String, hasKeys: Bool) async throws {
+        let scratch = try Scratch()
+        try await self.init(.tiny(config, in: scratch), hasKeys: hasKeys, in: scratch)
+    }
+
+    init(_ work: HonestWork, hasKeys: Bool, in scratch: Scratch) async throws {
+        self.scratch = scratch
+        self.work = work
         self.hasKeys = hasKeys
-        let lab = try await Lab.shared.value
-        let cluster = try scratch.write("cluster.yaml", Lab.cluster())
-        var arguments = [
-            "start", "--config", config, "--cluster", cluster, "--model", lab.model, "--run-dir", scratch.path + "/run",
-        ]
+        var arguments = ["start"] + work.options + ["--run-dir", scratch.path + "/run"]
         if hasKeys {
             let keys = scratch.path + "/keys"
             let workers = ["--worker", "visitor", "--role", "rollout", "--worker", "guest", "--role", "learner"]
@@ -81,9 +113,7 @@ final class HostileRun {
         let match = try #require(
             program.errors.firstMatch(of: /listening at (tcp:\/\/127\.0\.0\.1:(\d+))/), "\(program.errors)")
         let (address, port) = (String(match.1), try #require(UInt16(match.2)))
-        var model = ModelConfig()
-        model.path = try await Lab.shared.value.model
-        let digest = try ModelHost(cluster: model, override: nil).digest
+        let digest = try ModelHost(cluster: work.model, override: nil).digest
         let standings = hasKeys ? try keyed() : try keyless()
         for (index, standing) in standings.enumerated() {
             alive.withLock { $0 += 1 }

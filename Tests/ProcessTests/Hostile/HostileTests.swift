@@ -4,6 +4,8 @@ import Testing
 /// What `make hostile` asks for.
 private struct HostileOrder {
     let messages: Int
+    /// Runs of the quickstart's work with keys, and as many without, after the others.
+    let pairs: Int
     let seed: UInt64
     let idle: Int
     /// So many times as long as the runs of other tests.
@@ -18,6 +20,7 @@ private struct HostileOrder {
         }
         guard let messages: Int = number("COUNT") else { return nil }
         self.messages = messages
+        pairs = number("PAIRS") ?? 0
         seed = number("SEED") ?? UInt64.random(in: 0..<1_000_000_000)
         idle = number("IDLE") ?? 1_000
         length = number("LENGTH") ?? 4
@@ -65,7 +68,7 @@ extension Processes.Hostile {
         #expect(run.idled.most == 100)
     }
 
-    @Test(.enabled(if: HostileOrder() != nil, "make hostile"))
+    @Test(.enabled(if: HostileOrder().map { $0.messages > 0 } ?? false, "make hostile"))
     func aMillionLiesChangeNothing() async throws {
         let order = try #require(HostileOrder())
         raiseOpenFiles()
@@ -110,30 +113,55 @@ extension Processes.Hostile {
             """)
     }
 
-    private func rate(_ attacked: HostileOutcome, _ honest: HostileOutcome) -> Double {
-        100 * honest.seconds / max(0.001, attacked.seconds)
-    }
-
-    private func spread(_ rates: [Double]?) -> String {
-        guard let sorted = rates?.sorted(), let first = sorted.first, let last = sorted.last else { return "none" }
-        let median = (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
-        return "\(decimal(first)) to \(decimal(last)) %, median \(decimal(median)) % of \(sorted.count)"
-    }
-
-    private func describe(
-        _ index: Int, _ hasKeys: Bool, _ run: HostileRun, _ outcome: HostileOutcome, _ honest: HostileOutcome
-    ) -> String {
-        let counts = run.tally.now
-        return """
-            hostile: run \(index), \(hasKeys ? "keys" : "no keys"): \(counts.readTotal)+\(counts.cutTotal) messages on \
-            \(counts.connections) connections, \(counts.leasesGivenBack) leases given back, \(counts.read[.unknownKey] ?? 0) \
-            refused at the door, \(run.idled.most) idle at once of \(run.idled.opened) opened
-            hostile:   honest work at \(decimal(rate(outcome, honest))) % of its rate (\(decimal(outcome.seconds)) s, unattacked \
-            \(decimal(honest.seconds))), coordinator's memory \(decimal(outcome.memoryBefore)) to \
-            \(decimal(outcome.memoryMost)) MiB, processor \(decimal(outcome.processorSeconds)) s (unattacked \
-            \(decimal(honest.processorSeconds))), \(outcome.lines) lines of log (unattacked \(honest.lines)), load \(load())
+    /// Honest work that waits for nothing but its own processors: what the attack takes is what the coordinator does for it.
+    @Test(.enabled(if: HostileOrder().map { $0.pairs > 0 } ?? false, "make hostile"))
+    func honestWorkGoesOn() async throws {
+        let order = try #require(HostileOrder())
+        raiseOpenFiles()
+        say("hostile: one specialty of configs/quickstart.yaml, seed \(order.seed), load \(load())")
+        var ratesByKeys: [Bool: [Double]] = [:]
+        for index in 0..<(2 * order.pairs) {
+            let hasKeys = index % 2 == 1
+            let honest = try await HostileRun(.quickstart, hasKeys: hasKeys, in: Scratch()).run(attackedBy: nil)
+            let run = try await HostileRun(.quickstart, hasKeys: hasKeys, in: Scratch())
+            let seed = order.seed &+ UInt64(1_000 + index)
+            let outcome = try await run.run(attackedBy: seed, idle: order.idle, .leftovers)
+            say(describe(index, hasKeys, run, outcome, honest))
+            expectUntouched(outcome, by: honest.result, honestLines: honest.lines)
+            #expect(run.tally.now.readTotal > 0)
+            ratesByKeys[hasKeys, default: []].append(rate(outcome, honest))
+        }
+        say(
             """
+            hostile: the quickstart's work, of its rate without attack: no keys \(spread(ratesByKeys[false])), keys \
+            \(spread(ratesByKeys[true])); load \(load())
+            """)
     }
+}
+
+private func rate(_ attacked: HostileOutcome, _ honest: HostileOutcome) -> Double {
+    100 * honest.seconds / max(0.001, attacked.seconds)
+}
+
+private func spread(_ rates: [Double]?) -> String {
+    guard let sorted = rates?.sorted(), let first = sorted.first, let last = sorted.last else { return "none" }
+    let median = (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
+    return "\(decimal(first)) to \(decimal(last)) %, median \(decimal(median)) % of \(sorted.count)"
+}
+
+private func describe(
+    _ index: Int, _ hasKeys: Bool, _ run: HostileRun, _ outcome: HostileOutcome, _ honest: HostileOutcome
+) -> String {
+    let counts = run.tally.now
+    return """
+        hostile: run \(index), \(hasKeys ? "keys" : "no keys"): \(counts.readTotal)+\(counts.cutTotal) messages on \
+        \(counts.connections) connections, \(counts.leasesGivenBack) leases given back, \(counts.read[.unknownKey] ?? 0) \
+        refused at the door, \(run.idled.most) idle at once of \(run.idled.opened) opened
+        hostile:   honest work at \(decimal(rate(outcome, honest))) % of its rate (\(decimal(outcome.seconds)) s, unattacked \
+        \(decimal(honest.seconds))), coordinator's memory \(decimal(outcome.memoryBefore)) to \
+        \(decimal(outcome.memoryMost)) MiB, processor \(decimal(outcome.processorSeconds)) s (unattacked \
+        \(decimal(honest.processorSeconds))), \(outcome.lines) lines of log (unattacked \(honest.lines)), load \(load())
+        """
 }
 
 private func say(_ text: String) { FileHandle.standardOutput.write(Data((text + "\n").utf8)) }
