@@ -35,10 +35,13 @@ extension Processes {
 private let growthMax = 256.0
 
 /// Nothing of what adversaries said is in the run, and neither memory nor log grew with it.
-private func expectUntouched(_ outcome: HostileOutcome, by honest: RunResult, honestLines: Int) {
+/// The run has a growth of its own, which `honestMemory` is the end of, in MiB.
+private func expectUntouched(
+    _ outcome: HostileOutcome, by honest: RunResult, honestLines: Int, honestMemory: Double = 0
+) {
     outcome.result.expectSame(as: honest)
     #expect(Set(outcome.takenFrom.keys) == ["rollout-1"], "paths were taken from \(outcome.takenFrom)")
-    let growth = outcome.memoryMost - outcome.memoryBefore
+    let growth = outcome.memoryMost - max(outcome.memoryBefore, honestMemory)
     #expect(growth <= growthMax, "the coordinator grew by \(growth) MiB")
     // The allowance of each kind of line that names a worker, and two lines in ten seconds that say what was left out.
     let kinds = 24.0
@@ -127,7 +130,8 @@ extension Processes.Hostile {
             let seed = order.seed &+ UInt64(1_000 + index)
             let outcome = try await run.run(attackedBy: seed, idle: order.idle, .leftovers)
             say(describe(index, hasKeys, run, outcome, honest))
-            expectUntouched(outcome, by: honest.result, honestLines: honest.lines)
+            expectUntouched(
+                outcome, by: honest.result, honestLines: honest.lines, honestMemory: honest.memoryMost)
             #expect(run.tally.now.readTotal > 0)
             ratesByKeys[hasKeys, default: []].append(rate(outcome, honest))
         }
@@ -159,8 +163,9 @@ private func describe(
         refused at the door, \(run.idled.most) idle at once of \(run.idled.opened) opened
         hostile:   honest work at \(decimal(rate(outcome, honest))) % of its rate (\(decimal(outcome.seconds)) s, unattacked \
         \(decimal(honest.seconds))), coordinator's memory \(decimal(outcome.memoryBefore)) to \
-        \(decimal(outcome.memoryMost)) MiB, processor \(decimal(outcome.processorSeconds)) s (unattacked \
-        \(decimal(honest.processorSeconds))), \(outcome.lines) lines of log (unattacked \(honest.lines)), load \(load())
+        \(decimal(outcome.memoryMost)) MiB (unattacked \(decimal(honest.memoryMost))), processor \
+        \(decimal(outcome.processorSeconds)) s (unattacked \(decimal(honest.processorSeconds))), \(outcome.lines) lines of \
+        log (unattacked \(honest.lines)), load \(load())
         """
 }
 
