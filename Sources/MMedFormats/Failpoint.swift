@@ -65,8 +65,9 @@ public enum Failpoint {
                 mend: "`mmed-coord failpoints` lists the names")
         }
         guard let site = sites.first(where: { $0.name == parts[0] }) else {
-            let names = sites.map(\.name).joined(separator: " ")
-            throw MMedError(.usage, at: "failpoint \(text)", "no failpoint has this name", mend: "the names: \(names)")
+            throw MMedError(
+                .usage, at: "failpoint \(text)", "no failpoint has this name",
+                mend: "`mmed-coord failpoints` lists the names")
         }
         guard deed != .error || site.canThrow else {
             throw MMedError(

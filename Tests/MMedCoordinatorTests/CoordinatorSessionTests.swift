@@ -5,7 +5,7 @@ import Testing
 
 @testable import MMedCoordinator
 
-@Suite(.timeLimit(.minutes(2))) struct CoordinatorSessionTests {
+@Suite(.timeLimit(.minutes(10))) struct CoordinatorSessionTests {
     private let evaluation = [Tiny.stage("eval-base", .evaluate, .base, 1)]
 
     @Test func aStrangerIsAskedOnceWhoItIs() async throws {

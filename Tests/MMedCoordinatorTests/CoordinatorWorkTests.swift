@@ -6,7 +6,7 @@ import Testing
 
 @testable import MMedCoordinator
 
-@Suite(.timeLimit(.minutes(2))) struct CoordinatorWorkTests {
+@Suite(.timeLimit(.minutes(10))) struct CoordinatorWorkTests {
     private let evaluation = [Tiny.stage("eval-base", .evaluate, .base, 1)]
     private let supervision = [Tiny.stage("dsa", .supervise, .specialty, 1)]
 

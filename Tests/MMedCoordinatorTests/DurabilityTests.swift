@@ -8,7 +8,7 @@ import Testing
 @testable import MMedCoordinator
 
 /// Nothing is said or done that rests on a record which is not on the disk.
-@Suite(.timeLimit(.minutes(2))) struct DurabilityTests {
+@Suite(.timeLimit(.minutes(10))) struct DurabilityTests {
     private let evaluation = [Tiny.stage("eval-base", .evaluate, .base, 1)]
 
     private func isPath(_ record: JournalRecord) -> Bool { if case .path = record { true } else { false } }

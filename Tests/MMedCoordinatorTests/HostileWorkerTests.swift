@@ -8,7 +8,7 @@ import Testing
 @testable import MMedCoordinator
 
 /// What a peer does a million times must cost little, fill nothing and tell enough.
-@Suite(.timeLimit(.minutes(2))) struct HostileWorkerTests {
+@Suite(.timeLimit(.minutes(10))) struct HostileWorkerTests {
     private let evaluation = [Tiny.stage("eval-base", .evaluate, .base, 1)]
 
     private func line(_ event: String, _ worker: String?) -> LogEntry {

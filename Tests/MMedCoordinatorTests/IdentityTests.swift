@@ -9,7 +9,7 @@ private func identity(_ role: WorkerRole, _ name: String, key: Character = "a") 
     Identity(key: PublicKey(String(repeating: key, count: 40))!, role: role, name: Name(name)!)
 }
 
-@Suite(.timeLimit(.minutes(2))) struct IdentityTests {
+@Suite(.timeLimit(.minutes(10))) struct IdentityTests {
     private let handshake = Handshake(modelDigest: Tiny.model, adapters: Tiny.specialties)
     private let training = [Tiny.stage("dsa", .supervise, .specialty, 2)]
     private let evaluation = [Tiny.stage("eval-base", .evaluate, .base, 1)]

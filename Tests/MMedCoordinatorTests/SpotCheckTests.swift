@@ -5,7 +5,7 @@ import Testing
 
 @testable import MMedCoordinator
 
-@Suite(.timeLimit(.minutes(2))) struct SpotCheckTests {
+@Suite(.timeLimit(.minutes(10))) struct SpotCheckTests {
     private func identity(_ name: String, _ key: Character) -> Identity {
         Identity(key: PublicKey(String(repeating: key, count: 40))!, role: .learner, name: Name(name)!)
     }

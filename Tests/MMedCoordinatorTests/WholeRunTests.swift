@@ -5,7 +5,7 @@ import Testing
 
 @testable import MMedCoordinator
 
-@Suite(.timeLimit(.minutes(2))) struct WholeRunTests {
+@Suite(.timeLimit(.minutes(10))) struct WholeRunTests {
     /// Runs the tiny plan to its end and returns what its last checkpoint holds.
     private func run(
         rollouts: Int, learners: Int, seed: UInt64 = 0, accidentsPerMille: UInt32 = 0

@@ -3,7 +3,7 @@ import Testing
 
 @testable import MMedSimulation
 
-@Suite(.timeLimit(.minutes(5))) struct SimulationTests {
+@Suite(.timeLimit(.minutes(40))) struct SimulationTests {
     @Test func aShortSimulationKeepsEveryPromise() {
         var bounds = SimulationBounds()
         bounds.runs = 12

@@ -5,7 +5,7 @@ import Testing
 
 @testable import MMedTransport
 
-@Suite("The door while the coordinator hangs up", .timeLimit(.minutes(2)))
+@Suite("The door while the coordinator hangs up", .timeLimit(.minutes(10)))
 struct ClosingDoorTests {
     /// Tries to open a connection again and again with a key that is on no list, until it is told to stop.
     private func knock(_ address: String, _ security: WireSocket.Security, _ isOver: () -> Bool) throws -> Bool {

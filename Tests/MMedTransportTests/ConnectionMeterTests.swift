@@ -55,7 +55,7 @@ private final class RawConnection {
     static let part: [UInt8] = [3, 0, 0, 0, 0, 0, 1, 0, 0] + [UInt8](repeating: 7, count: 1 << 16)
 }
 
-@Suite("Connections that bring bytes and no message", .timeLimit(.minutes(1)))
+@Suite("Connections that bring bytes and no message", .timeLimit(.minutes(10)))
 struct ConnectionMeterTests {
     private func reading(_ descriptor: Int32, _ received: Int, peer: UInt16 = 1) -> ConnectionMeter.Reading {
         ConnectionMeter.Reading(descriptor: descriptor, peer: peer, received: UInt64(received))

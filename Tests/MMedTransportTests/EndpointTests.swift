@@ -6,7 +6,7 @@ import Testing
 
 @testable import MMedTransport
 
-@Suite("Endpoints over real sockets", .timeLimit(.minutes(1)))
+@Suite("Endpoints over real sockets", .timeLimit(.minutes(10)))
 struct EndpointTests {
     @Test("10,000 messages come back in order with 64 under way")
     func echo() async throws {

@@ -6,7 +6,7 @@ import Testing
 
 @testable import MMedTransport
 
-@Suite("The coordinator's last word", .timeLimit(.minutes(1)))
+@Suite("The coordinator's last word", .timeLimit(.minutes(10)))
 struct FarewellTests {
     /// Without the wait for the goodbye about half of these lose it: see `SocketLoop.finish`.
     @Test("nobody who is told the end loses it because the coordinator hangs up behind it", arguments: 0..<40)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import MMedTransport
 
-@Suite("Peers that do not keep to the protocol", .timeLimit(.minutes(1)))
+@Suite("Peers that do not keep to the protocol", .timeLimit(.minutes(10)))
 struct HostilePeerTests {
     @Test("malformed bytes are named with their peer and do not disturb the next message")
     func malformed() async throws {

@@ -31,7 +31,7 @@ private final class FakeInHand: InHandPort {
     func last(_ place: InHandPlace) -> FrameMark? { told.withLock { $0.last { $0.place == place }?.mark } }
 }
 
-@Suite("What is in hand", .timeLimit(.minutes(1)))
+@Suite("What is in hand", .timeLimit(.minutes(10)))
 struct InHandTests {
     private func payloadBytes(_ message: WorkerMessage) throws -> Int {
         try MessageCodec.encode(message).count - Limits.headerBytes

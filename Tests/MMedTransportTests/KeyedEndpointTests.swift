@@ -31,7 +31,7 @@ func refusal(_ worker: ZeroMQWorkerEndpoint) async throws -> String {
     throw CancellationError()
 }
 
-@Suite("Endpoints with keys", .timeLimit(.minutes(1)))
+@Suite("Endpoints with keys", .timeLimit(.minutes(10)))
 struct KeyedEndpointTests {
     @Test("a worker on the list is heard under its identity, and answered", arguments: ["tcp", "ipc"])
     func honest(scheme: String) async throws {

@@ -6,7 +6,7 @@ import Testing
 
 @testable import MMedTransport
 
-@Suite("The coordinator's side of keyed connections", .timeLimit(.minutes(1)))
+@Suite("The coordinator's side of keyed connections", .timeLimit(.minutes(10)))
 struct KeyedSideTests {
     /// A side whose messages come from the test, and what it has heard.
     private struct Bench {
@@ -89,7 +89,7 @@ struct KeyedSideTests {
     }
 }
 
-@Suite("The test of the coordinator's own door", .timeLimit(.minutes(1)))
+@Suite("The test of the coordinator's own door", .timeLimit(.minutes(10)))
 struct DoorTestTests {
     private func failure(keyed: Bool, stopped: Bool) throws -> MMedError? {
         let ring = try Keyring()

@@ -5,7 +5,7 @@ import Testing
 
 @testable import MMedTransport
 
-@Suite("Queues between threads", .timeLimit(.minutes(1)))
+@Suite("Queues between threads", .timeLimit(.minutes(10)))
 struct QueueTests {
     @Test("first in, first out, through growth and emptying")
     func fifo() {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import MMedWorker
 
-@Suite(.timeLimit(.minutes(2))) struct BlobPullerTests {
+@Suite(.timeLimit(.minutes(10))) struct BlobPullerTests {
     private let digest = Sample.digest(of: [1])
     private let piece = Limits.blobChunkBytes
 

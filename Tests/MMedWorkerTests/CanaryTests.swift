@@ -4,7 +4,7 @@ import Testing
 
 @testable import MMedWorker
 
-@Suite(.timeLimit(.minutes(2))) struct CanaryTests {
+@Suite(.timeLimit(.minutes(10))) struct CanaryTests {
     @Test func theBaseModelSingsForEachConnectionAndEachLoadedVersionBeforeItsPaths() async throws {
         let bench = Bench()
         _ = try await bench.wire.hello()

@@ -4,7 +4,7 @@ import Testing
 
 @testable import MMedWorker
 
-@Suite(.timeLimit(.minutes(2))) struct LeaseTests {
+@Suite(.timeLimit(.minutes(10))) struct LeaseTests {
     private func lease(_ fence: UInt64) -> LeaseID { LeaseID(fence: fence) }
 
     // MARK: Reconnects

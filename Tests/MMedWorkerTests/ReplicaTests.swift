@@ -4,7 +4,7 @@ import Testing
 
 @testable import MMedWorker
 
-@Suite(.timeLimit(.minutes(2))) struct ReplicaTests {
+@Suite(.timeLimit(.minutes(10))) struct ReplicaTests {
     private let one = Sample.adapter(1)
     private let two = Sample.adapter(2)
     private let three = Sample.adapter(3)

@@ -4,7 +4,7 @@ import Testing
 
 @testable import MMedWorker
 
-@Suite(.timeLimit(.minutes(2))) struct SessionTests {
+@Suite(.timeLimit(.minutes(10))) struct SessionTests {
     @Test func itIntroducesItselfAndSaysItsCredits() async throws {
         let bench = Bench()
         #expect(try await bench.wire.hello() == Sample.hello())
