@@ -11,7 +11,9 @@ extension Journal {
     /// first checkpoint: nothing was asked of anybody, so it is begun anew.
     public convenience init(new folder: RunFolder) throws {
         let path = RunFolder.journalPath(in: folder.path)
-        for end in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path + end) }
+        // The end first: it must not be there beside a journal that is shorter.
+        let files = [JournalEnd.path(beside: path)] + ["", "-wal", "-shm"].map { path + $0 }
+        for file in files { try? FileManager.default.removeItem(atPath: file) }
         try self.init(path: path)
     }
 

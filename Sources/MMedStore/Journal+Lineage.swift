@@ -70,10 +70,10 @@ extension Journal {
                 try db.readOnly {
                     let statement = try db.makeStatement(sql: query)
                     var table = [statement.columnNames]
-                    // ATTACH and VACUUM INTO only read the journal, and yet make files.
-                    guard !table[0].isEmpty else {
+                    // ATTACH and VACUUM INTO only read the journal, and yet make files; a PRAGMA may give rows and change it.
+                    guard !table[0].isEmpty, statement.isReadonly else {
                         throw MMedError(
-                            .usage, at: "the query", "it asks for no rows",
+                            .usage, at: "the query", "it asks for no rows, or would change something",
                             mend: "the query must only read, as SELECT does (docs/LINEAGE.md)")
                     }
                     let rows = try Row.fetchCursor(statement)

@@ -37,6 +37,7 @@ public final class Journal: Sendable {
     /// The file.
     public let path: String
     let database: DatabaseQueue
+    private let end: JournalEnd
     /// After a write that failed the kernel may have dropped what it could not write: only a new process reads the truth.
     private let isBroken = Locked(false)
 
@@ -44,6 +45,7 @@ public final class Journal: Sendable {
     /// `tryAgain` when the disk refuses or another process holds it.
     public init(path: String) throws {
         self.path = path
+        end = JournalEnd(beside: path)
         var configuration = Configuration()
         configuration.prepareDatabase { db in
             // One process, and no other connection: readers of a live journal could meet SQLite's race between two
@@ -55,7 +57,24 @@ public final class Journal: Sendable {
         do {
             database = try DatabaseQueue(path: path, configuration: configuration)
             try database.write { db in try Journal.prepare(db, path: path) }
+            if let known = end.read() { try database.read { db in try Journal.requireEnd(known, db, end.path) } }
         } catch { throw Journal.explained(error, path) }
+    }
+
+    /// Throws `badData` when records that were acknowledged are not there any more.
+    private static func requireEnd(_ known: JournalHead, _ db: Database, _ path: String) throws {
+        let sql = "SELECT chain FROM record WHERE seq = ?"
+        let chain = try Data.fetchOne(db, sql: sql, arguments: [known.sequence]).map { [UInt8]($0) }
+        if chain == known.chain.bytes { return }
+        let last = try head(db).sequence
+        throw MMedError(
+            .badData, at: path,
+            chain == nil
+                ? "record \(known.sequence) was on the disk, and the journal ends with record \(last)"
+                : "record \(known.sequence) of the journal is another than was on the disk",
+            mend:
+                "restore journal.db and journal.db-wal from a backup; or remove \(path), and the run goes on from what "
+                + "the journal has: what came behind is done again")
     }
 
     private static func prepare(_ db: Database, path: String) throws {
@@ -90,7 +109,8 @@ public final class Journal: Sendable {
     private func write(_ rows: [JournalRow]) async throws {
         try requireWhole()
         do {
-            try await database.write { db in try Journal.insert(rows, db) }
+            let head = try await database.write { db in try Journal.insert(rows, db) }
+            end.note(head)
             try Failpoint.pass(.journalCommitted)
         } catch { throw broken(by: error) }
     }
@@ -98,7 +118,7 @@ public final class Journal: Sendable {
     /// The same, on the calling thread: for the time before anybody waits.
     func writeNow(_ rows: [JournalRow]) throws {
         try requireWhole()
-        do { try database.write { db in try Journal.insert(rows, db) } } catch { throw broken(by: error) }
+        do { end.note(try database.write { db in try Journal.insert(rows, db) }) } catch { throw broken(by: error) }
     }
 
     private func requireWhole() throws {
@@ -119,7 +139,8 @@ public final class Journal: Sendable {
         return Journal.explained(error, path)
     }
 
-    private static func insert(_ rows: [JournalRow], _ db: Database) throws {
+    /// Returns the head behind them.
+    private static func insert(_ rows: [JournalRow], _ db: Database) throws -> JournalHead {
         try Failpoint.pass(.journalBegun)
         var head = try head(db)
         let statement = try db.cachedStatement(
@@ -138,6 +159,7 @@ public final class Journal: Sendable {
             head = JournalHead(sequence: sequence, chain: digest)
         }
         try Failpoint.pass(.journalWritten)
+        return head
     }
 
     /// Closes the file; nothing can be written any more.

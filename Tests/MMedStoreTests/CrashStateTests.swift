@@ -94,6 +94,9 @@ import Testing
             guard former.database == latter.database, latter.log.count > former.log.count else { continue }
             states += 1
             try mix(former, latter, changed(former, latter), &draw).write(to: victim.journal)
+            let end = JournalEnd(beside: victim.journal)
+            try? FileManager.default.removeItem(atPath: end.path)
+            end.note(heads[place])
             let again = try Journal(path: victim.journal)
             let head = try again.verify()
             try again.verifyTail(from: heads[place])

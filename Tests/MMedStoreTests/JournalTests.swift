@@ -76,10 +76,67 @@ import Testing
         try journal.verifyTail(from: head)
         try journal.close()
         try scratch.tamper("DELETE FROM record WHERE seq > 5")
+        try FileManager.default.removeItem(atPath: JournalEnd.path(beside: scratch.journal))
         let cut = try Journal(path: scratch.journal)
         _ = try cut.verify()
         let error = #expect(throws: MMedError.self) { try cut.verifyTail(from: head) }
         #expect(error.map { "\($0)" }?.contains("record \(head.sequence)") == true)
+    }
+
+    /// Records behind the checkpoint, which the file beside the journal knows of.
+    @Test(arguments: [
+        "DELETE FROM record WHERE seq = (SELECT max(seq) FROM record)", "DELETE FROM record WHERE seq > 5",
+        "UPDATE record SET chain = zeroblob(32) WHERE seq = (SELECT max(seq) FROM record)",
+    ])
+    func anEndThatWasCutOffOrChangedIsFoundByTheEndBesideIt(_ sql: String) async throws {
+        let scratch = try JournalScratch()
+        let journal = try await written(scratch)
+        let head = try journal.head()
+        try journal.close()
+        try scratch.tamper(sql)
+        let error = #expect(throws: MMedError.self) { try Journal(path: scratch.journal) }
+        #expect(
+            error?.kind == .badData && error?.problem.contains("record \(head.sequence)") == true,
+            "\(String(describing: error))")
+        // What it advises helps.
+        try FileManager.default.removeItem(atPath: JournalEnd.path(beside: scratch.journal))
+        _ = try Journal(path: scratch.journal)
+    }
+
+    /// SQLite reads a write-ahead log to its first damaged frame and forgets the others without a word.
+    @Test func aDamagedFrameOfTheLogIsFound() async throws {
+        let scratch = try JournalScratch()
+        let journal = try Journal(path: scratch.journal)
+        for record in story { try await journal.append([record]) }
+        let log = URL(fileURLWithPath: scratch.journal + "-wal")
+        var bytes = try Data(contentsOf: log)
+        // Copies: to close the journal would move the log into the database.
+        let other = try JournalScratch()
+        bytes[bytes.count - 3 * 4_120] ^= 1
+        try bytes.write(to: URL(fileURLWithPath: other.journal + "-wal"))
+        for name in ["journal.db", "journal.end"] {
+            let place = (scratch.journal as NSString).deletingLastPathComponent + "/" + name
+            try FileManager.default.copyItem(
+                atPath: place, toPath: (other.journal as NSString).deletingLastPathComponent + "/" + name)
+        }
+        let error = #expect(throws: MMedError.self) { try Journal(path: other.journal) }
+        #expect(error?.problem.contains("was on the disk") == true, "\(String(describing: error))")
+    }
+
+    @Test func anEndThatIsTornOrOlderSaysNothingWrong() async throws {
+        let scratch = try JournalScratch()
+        let journal = try Journal(path: scratch.journal)
+        try await journal.append([story[0]])
+        let path = JournalEnd.path(beside: scratch.journal)
+        let older = try Data(contentsOf: URL(fileURLWithPath: path))
+        try await journal.append(Array(story[1...]))
+        try journal.close()
+        for text in [older, older.prefix(40), Data()] {
+            try text.write(to: URL(fileURLWithPath: path))
+            let again = try Journal(path: scratch.journal)
+            #expect(try again.head().sequence == Int64(story.count))
+            try again.close()
+        }
     }
 
     @Test func theTailAloneIsCheckedFromACheckpoint() async throws {
