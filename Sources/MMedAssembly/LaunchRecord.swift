@@ -1,6 +1,7 @@
 import Foundation
 public import MMedCore
 import MMedStore
+import MMedTensor
 
 /// What later commands must know of a run besides its resolved configuration and its state.
 struct LaunchRecord: Codable {
@@ -19,6 +20,23 @@ struct LaunchRecord: Codable {
 
     /// Which of the folder's copies the run is in; nil in the folders of older releases.
     var instance: UInt64?
+
+    /// What computed last; nil in the folders of older releases.
+    var machine: Machine?
+
+    /// Same journal, same bytes is promised of one build on one class of processor.
+    struct Machine: Codable, Equatable {
+        /// The release, and the first digits of the SHA-256 of the coordinator's program.
+        var build: String
+        /// The instruction set that the kernels use.
+        var kernels: String
+
+        /// Of this process.
+        static var current: Machine {
+            let digest = (try? ContentDigest.ofFile("/proc/self/exe"))?.short ?? "unknown"
+            return Machine(build: "\(Release.text), \(digest)", kernels: "\(KernelPath.current)")
+        }
+    }
 
     /// A stage of the plan.
     struct Stage: Codable, Equatable {

@@ -39,7 +39,8 @@ public struct RunLaunch: Sendable {
                     clusterPath: record.cluster, keys: record.keys, model: record.model, runFolder: resume),
                 name: record.name)
             folderPath = resume
-            isResumed = true
+            // One that ended before its first checkpoint has nothing to go on from, and is begun.
+            isResumed = try RunFolder.holdsWork(path: resume)
             return
         }
         guard !isAdopted else {

@@ -21,6 +21,8 @@ public struct RunSession: Sendable {
     private let kept: Set<Digest>
     /// Exported folders that were lost or damaged, and are whole again.
     private let restored: [String]
+    /// What the run was computed by before; nil when it begins, or nobody knows.
+    private let formerMachine: LaunchRecord.Machine?
     private let state: RunState
     private let telemetry: RunTelemetry
     private let room: DiskRoom
@@ -35,8 +37,17 @@ public struct RunSession: Sendable {
         room = DiskRoom(folderPath, lowWaterMiB: run.config.storage.lowWaterMiB)
         try room.require(isResumed: isResumed)
         folder = try RunFolder(path: folderPath)
-        if !isResumed { try folder.requireFresh() }
-        if isResumed { try launch.requireInstance(folder) }
+        if isResumed { try launch.requireInstance(folder) } else { try folder.requireFresh() }
+        var launch = launch
+        launch.instance = folder.instance
+        formerMachine = isResumed ? launch.machine : nil
+        launch.machine = LaunchRecord.Machine.current
+        if !isResumed {
+            // First of all: whatever ends this process from here on, `--resume` knows what to begin.
+            try folder.writeWhole(
+                Array(run.config.resolvedYAML.utf8), to: LaunchRecord.configurationPath(in: folderPath))
+            try launch.write(in: folder)
+        }
         let layouts = run.layouts
         let loaded = isResumed ? try folder.loadCheckpoint() : nil
         if let loaded, loaded.planDigest != run.planDigest || !launch.changed(run.inputs).isEmpty {
@@ -60,16 +71,12 @@ public struct RunSession: Sendable {
         } else {
             state = try RunSession.initial(run, layouts, store)
             (openRecords, kept, restored) = ([], [], [])
-            try folder.writeWhole(
-                Array(run.config.resolvedYAML.utf8), to: LaunchRecord.configurationPath(in: folderPath))
             try journal.file.begin(
                 run: run.name, plan: run.planDigest, model: run.host.digest, seed: run.plan.seed,
                 questions: run.data.lineage)
         }
         // Before the checkpoint: whoever finds one goes on by what is said here.
-        var launch = launch
-        launch.instance = folder.instance
-        try launch.write(in: folder)
+        if isResumed { try launch.write(in: folder) }
         let head = try journal.file.head()
         let (place, begun) = (folder, state)
         try hitNow("epoch-raise") { try place.saveCheckpoint(begun, planDigest: run.planDigest, journal: head) }
@@ -170,6 +177,15 @@ public struct RunSession: Sendable {
         for sentence in run.data.leftOut {
             telemetry.log(
                 LogEntry(.warn, scope: "run", event: "rows-left-out", fields: [.init("what", .text(sentence))]))
+        }
+        let machine = LaunchRecord.Machine.current
+        if let formerMachine, formerMachine != machine {
+            let fields: [LogEntry.Field] = [
+                .init("was", .text("\(formerMachine.build), \(formerMachine.kernels)")),
+                .init("is", .text("\(machine.build), \(machine.kernels)")),
+                .init("mend", .text("to have the bytes of an unbroken run, resume with the same build and processor")),
+            ]
+            telemetry.log(LogEntry(.warn, scope: "run", event: "machine-differs", fields: fields))
         }
         for path in restored {
             telemetry.log(LogEntry(.info, scope: "run", event: "folder-restored", fields: [.init("path", .text(path))]))

@@ -29,26 +29,52 @@ private struct ManifestRecord: Codable {
     var epoch: UInt64
     var journalSequence: Int64
     var journalChain: String
+    /// SHA-256 of the record without this field; nil in the folders of older releases.
+    var sha256OfThis: String?
+
+    /// The digest that belongs to the other fields.
+    func check() throws -> String {
+        var rest = self
+        rest.sha256OfThis = nil
+        return ContentDigest.of(try sorted(rest)).hex
+    }
+}
+
+private func sorted(_ value: some Encodable) throws -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return [UInt8](try encoder.encode(value))
 }
 
 extension RunFolder {
     private static var format: Int { 2 }
     private static var kept: Int { 3 }
 
+    /// The states before it are no help: the journal has gone on, and a run takes up its journal at one place.
+    private static let mendOfState =
+        "restore it from a backup of this run (any copy of the file does); without one, begin the run in another folder and "
+        + "keep this one: its adapters, blobs and journal are whole"
+
     /// What helps where a file is missing that every run has once it goes on.
     public static let mendOfMissingRun =
-        "give the folder that `mmed-coord start` printed, or restore the file from a backup; a run that ended before its "
-        + "first checkpoint is begun again by the command that began it"
+        "give the folder that `mmed-coord start` printed, or restore the file from a backup; a run that ended before it did "
+        + "anything is begun again by the command that began it"
 
     /// Throws `usage` when a run has worked in this folder, so that a new one would take the place of what it did.
     public func requireFresh() throws {
-        guard try hasCheckpoint || RunFolder.holdsLaterState(path: path) || Journal.holdsWork(in: path) else { return }
+        guard try RunFolder.holdsWork(path: path) else { return }
         throw MMedError(
             .usage, at: path,
             "the folder holds a run already" + (hasCheckpoint ? "" : ", and its checkpoint.json is missing"),
             mend: hasCheckpoint
                 ? "go on with `mmed-coord start --resume \(path)`, or choose another --run-dir"
                 : "restore that file from a backup and resume the run, or choose another --run-dir")
+    }
+
+    /// True when a run has worked in a folder: it has a checkpoint to go on from, or had one.
+    public static func holdsWork(path: String) throws -> Bool {
+        try FileManager.default.fileExists(atPath: path + "/checkpoint.json") || holdsLaterState(path: path)
+            || Journal.holdsWork(in: path)
     }
 
     /// True when there is a state beyond the first, which is that of a run that has done nothing yet.
@@ -60,15 +86,16 @@ extension RunFolder {
     /// Writes the state, then the manifest that names it; both are on the disk when the call returns.
     public func saveCheckpoint(_ state: RunState, planDigest: Digest, journal: JournalHead) throws {
         let number = ((try? readManifest())?.number ?? 0) + 1
-        let bytes = try encode(StateRecord(state))
+        let bytes = try sorted(StateRecord(state))
         let file = "checkpoints/\(number).json"
         try writeWhole(bytes, to: path + "/" + file)
         try Failpoint.pass(.checkpointStateWritten)
-        let manifest = ManifestRecord(
+        var manifest = ManifestRecord(
             format: RunFolder.format, number: number, file: file, bytes: bytes.count,
             sha256: ContentDigest.of(bytes).hex, plan: planDigest.hex, epoch: state.epoch,
             journalSequence: journal.sequence, journalChain: journal.chain.hex)
-        try writeWhole(try encode(manifest) + [0x0A], to: manifestPath)
+        manifest.sha256OfThis = try manifest.check()
+        try writeWhole(try sorted(manifest) + [0x0A], to: manifestPath)
         try Failpoint.pass(.checkpointManifestWritten)
         // Old states are removed only after the new one is in place.
         if number > RunFolder.kept {
@@ -88,7 +115,7 @@ extension RunFolder {
         guard manifest.file == "checkpoints/\(manifest.number).json",
             let data = FileManager.default.contents(atPath: statePath)
         else {
-            throw MMedError(.badData, at: statePath, "the checkpoint is missing", mend: "restore it, or begin anew")
+            throw MMedError(.badData, at: statePath, "the checkpoint is missing", mend: mendOfState)
         }
         let bytes = [UInt8](data)
         guard bytes.count == manifest.bytes, ContentDigest.of(bytes).hex == manifest.sha256,
@@ -96,7 +123,7 @@ extension RunFolder {
         else {
             throw MMedError(
                 .badData, at: statePath, "the checkpoint does not match its manifest",
-                mend: "restore it from a backup, or begin the run anew")
+                mend: mendOfState)
         }
         do {
             let record = try JSONDecoder().decode(StateRecord.self, from: data)
@@ -104,7 +131,7 @@ extension RunFolder {
                 state: try record.value(statePath), planDigest: plan, number: manifest.number,
                 journal: JournalHead(sequence: manifest.journalSequence, chain: chain))
         } catch let error as DecodingError {
-            throw MMedError(.badData, at: statePath, "not a checkpoint (\(error))", mend: "restore it, or begin anew")
+            throw MMedError(.badData, at: statePath, "not a checkpoint (\(error))", mend: mendOfState)
         }
     }
 
@@ -127,7 +154,13 @@ extension RunFolder {
                     .badData, at: file, "format \(found), this program reads \(format)",
                     mend: "resume with the program that wrote it")
             }
-            return try JSONDecoder().decode(ManifestRecord.self, from: data)
+            let manifest = try JSONDecoder().decode(ManifestRecord.self, from: data)
+            guard try manifest.sha256OfThis.map({ try $0 == manifest.check() }) ?? true else {
+                throw MMedError(
+                    .badData, at: file, "it is not what was written",
+                    mend: "restore it from a backup; the checkpoints that it could name are whole in checkpoints/")
+            }
+            return manifest
         } catch let error as MMedError {
             throw error
         } catch {
@@ -135,11 +168,5 @@ extension RunFolder {
                 .badData, at: file, "it is no manifest of a checkpoint, or is damaged",
                 mend: "restore it from a backup; the checkpoints that it could name are whole in checkpoints/")
         }
-    }
-
-    private func encode(_ value: some Encodable) throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return [UInt8](try encoder.encode(value))
     }
 }

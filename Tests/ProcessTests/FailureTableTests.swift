@@ -57,7 +57,8 @@ func expectVerified(
 extension Processes.FailureTable {
     /// The steps that decide what a crash may find; `make chaos` hits all the others.
     @Test(arguments: [
-        "epoch-raise-before:1", "epoch-raise-after:1", "journal-written:40", "journal-committed:40",
+        "file-renamed:3", "blob-put-after:2", "epoch-raise-before:1", "epoch-raise-after:1", "journal-written:40",
+        "journal-committed:40",
         "checkpoint-state-written:9", "checkpoint-manifest-written:9", "optimizer-apply-after:30", "merge-after:1",
         "folder-filled:2", "folder-renamed:3", "first-bind-after:1", "file-written:20",
     ])
@@ -65,7 +66,8 @@ extension Processes.FailureTable {
         let run = try await Watched(environment: ["MMED_FAILPOINT": failpoint])
         let ended = try await run.program.end()
         #expect(ended.code == -SIGKILL && ended.errors.contains("failpoint \(failpoint)"), "\(ended)")
-        let hasBegun = FileManager.default.fileExists(atPath: run.folder + "/checkpoint.json")
+        // Before the folder there is nothing to resume.
+        let hasBegun = FileManager.default.fileExists(atPath: run.folder + "/launch.json")
         let again =
             hasBegun
             ? try await run.resume()

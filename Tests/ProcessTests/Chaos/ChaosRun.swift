@@ -162,8 +162,8 @@ final class ChaosRun {
     private func startCoordinator(isFirst: Bool) throws {
         let cluster = try scratch.write("cluster.yaml", Lab.cluster(listen: "tcp://127.0.0.1:\(port)"))
         var arguments = ["start", "--resume", folder]
-        // What died before its first checkpoint has asked nothing of anybody: it begins anew.
-        if isFirst || !FileManager.default.fileExists(atPath: folder + "/checkpoint.json") {
+        // What died before it wrote its launch record has left nothing to resume: it begins anew.
+        if isFirst || !FileManager.default.fileExists(atPath: folder + "/launch.json") {
             arguments = [
                 "start", "--config", bench.config(lag: plan.lag), "--cluster", cluster, "--model", bench.lab.model,
                 "--run-dir", folder,
