@@ -90,6 +90,7 @@ public struct PreparedRun: Sendable {
         let digest = ContentDigest.of(Array(parts.joined(separator: "\n").utf8))
         // It names the whole configuration and all data, so that no worker can draw as the coordinator does.
         plan.settings.spotSalt = digest.bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+        plan.settings.workersExpected = cluster.localWorkers
         (self.plan, planDigest) = (plan, digest)
     }
 
@@ -135,6 +136,16 @@ public struct PreparedRun: Sendable {
                     .badData, at: split.path, "there is no question of \(specialty)",
                     mend: "add some, or remove \(specialty) from specialties")
             }
+        }
+    }
+}
+
+extension ClusterConfig {
+    /// Workers of each role where the coordinator starts all of them; nil where others join by themselves.
+    var localWorkers: [WorkerRole: Int]? {
+        guard workers.allSatisfy({ $0.host == "local" }) else { return nil }
+        return workers.reduce(into: [:]) { counts, worker in
+            counts[worker.role == .rollout ? .rollout : .learner, default: 0] += worker.count
         }
     }
 }

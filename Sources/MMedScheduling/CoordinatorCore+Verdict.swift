@@ -93,15 +93,34 @@ extension CoordinatorCore {
         }
         // A worker that never answers must not hold the step.
         let isPatient = check.failures <= plan.settings.retries && waited < 2 * plan.settings.leaseMilliseconds
-        // After a restart nobody is missing who has not been silent for as long as would make it so.
-        if hasThird && isPatient || !hasThird && now < spot.settlesAt { return true }
+        if hasThird && isPatient { return true }
+        if !hasThird && mayComeBack(subject.role) { return true }
         letThrough(subject, why: hasThird ? "nobody answered" : idleReason(subject))
         return false
     }
 
+    /// After a restart nobody is missing who has not been silent for as long as would make it so, unless all who belong to
+    /// the run are here. The first wait is said: nothing else moves meanwhile.
+    private mutating func mayComeBack(_ role: WorkerRole) -> Bool {
+        guard now < spot.settlesAt else { return false }
+        if let expected = plan.settings.workersExpected?[role], present(role) >= expected { return false }
+        if spot.said[role, default: []].insert("returning").inserted {
+            log(
+                .info, "run", "spot-check-waits",
+                [
+                    .init("role", .text(role.rawValue)), .init("for", .text("workers of the coordinator before")),
+                    .init("seconds", .double(Double(spot.settlesAt.since(now)) / 1_000)),
+                ])
+        }
+        return true
+    }
+
+    private func present(_ role: WorkerRole) -> Int {
+        workers.values.reduce(0) { $0 + ($1.hello.role == role ? 1 : 0) }
+    }
+
     private func idleReason(_ subject: CheckSubject) -> String {
-        let count = workers.values.reduce(0) { $0 + ($1.hello.role == subject.role ? 1 : 0) }
-        return count < 2 ? "one-worker" : "no-other-worker-of-its-kind"
+        present(subject.role) < 2 ? "one-worker" : "no-other-worker-of-its-kind"
     }
 
     private mutating func letThrough(_ subject: CheckSubject, why: String) {

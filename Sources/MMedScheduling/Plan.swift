@@ -165,6 +165,8 @@ public struct SchedulingSettings: Hashable, Sendable {
     public var spotCheck = 0.0
     /// Key of the draw of what is checked. Whoever knows it knows what will be: it is not told to workers.
     public var spotSalt: UInt64 = 0
+    /// Workers of each role that the cluster starts and no others are looked for; nil where some come from elsewhere.
+    public var workersExpected: [WorkerRole: Int]?
 
     /// The defaults.
     public init() {}

@@ -235,19 +235,37 @@ import Testing
         #expect(!script.entries.contains { $0.event == "spot-check-idle" })
     }
 
+    /// What a coordinator leaves that died when all paths of a lease were recorded and none was checked.
+    private func uncheckedAtDeath(_ former: Script, _ lease: RolloutLease) -> (RunState, [JournalRecord]) {
+        var state = former.core.state
+        state.epoch = 2
+        let paths = former.judged(former.paths(of: lease)).map { path in
+            JournalRecord.path(
+                RecordedPath(
+                    path: path, lease: lease.lease, sentUnder: lease.lease, worker: Name("first")!, question: "",
+                    prompt: "", specialty: Plans.specialties[0]))
+        }
+        return (state, [.session(epoch: 1)] + paths)
+    }
+
+    /// The cluster starts one rollout worker: once it is back there is nobody else to wait for.
+    @Test func whoStartsAllWorkersWaitsForNoOthers() throws {
+        var (script, lease) = script(["second"])
+        let (state, journal) = uncheckedAtDeath(script, lease)
+        var plan = script.core.plan
+        plan.settings.workersExpected = [.rollout: 1, .learner: 1]
+        script.core = CoordinatorCore(plan: plan, state: state, journal: journal)
+        script.tell(.tick)
+        #expect(script.outcome == nil)
+        #expect(script.entries.count { $0.event == "spot-check-waits" } == 1)
+        join("first", to: &script)
+        #expect(script.outcome == .completed)
+    }
+
     /// A coordinator that was started again waits for its workers for as long as it runs, not while it is stopped.
     @Test func aPauseAfterAStartIsNoTimeToComeBackIn() throws {
         let (former, lease) = script(["second"])
-        var journal: [JournalRecord] = [.session(epoch: 1)]
-        for path in former.judged(former.paths(of: lease)) {
-            journal.append(
-                .path(
-                    RecordedPath(
-                        path: path, lease: lease.lease, sentUnder: lease.lease, worker: Name("first")!, question: "",
-                        prompt: "", specialty: Plans.specialties[0])))
-        }
-        var state = former.core.state
-        state.epoch = 2
+        let (state, journal) = uncheckedAtDeath(former, lease)
         var core = CoordinatorCore(plan: former.core.plan, state: state, journal: journal)
         _ = core.step(.tick, at: Tick(milliseconds: 1_000))
         _ = core.step(.tick, at: Tick(milliseconds: 900_000))
