@@ -126,7 +126,7 @@ private func unknownKey(_ entry: ConfigNode.Entry, path: String, known: [String]
     if let near = nearest(to: entry.key, among: known) {
         let nearFull = path.isEmpty ? near : path + "." + near
         return configError(
-            entry.place, full, "there is no such key; the nearest known one is \(nearFull)", "did you mean \(nearFull)?"
+            entry.place, full, "there is no such key", "did you mean \(nearFull)?"
         )
     }
     let elsewhere = RunConfig.everyKey.filter { $0.split(separator: ".").last.map(String.init) == entry.key }

@@ -15,6 +15,9 @@ extension Worker {
             case .handshakeFailed(let reason, let mend):
                 refusedAtTheDoor = (reason, mend)
                 log.line("\(reason); trying again")
+                // Who was let in before waits for ever for a coordinator that is gone, and not for one that keeps it out: from
+                // here on it wants an answer.
+                if welcome != nil { await introduce() }
             case .connectionLost:
                 guard welcome != nil else { continue }
                 isCutOff = true

@@ -116,6 +116,22 @@ import Testing
         #expect(error.problem == "the key is not taken" && error.mend == "add it")
     }
 
+    @Test func whoIsKeptOutLaterLeavesWithTheReasonTooAndWhoIsLetInAgainStays() async throws {
+        var timing = Sample.shortWaits
+        timing.answer = .milliseconds(300)
+        let bench = Bench(timing: timing)
+        _ = try await bench.wire.hello()
+        bench.wire.say(Sample.welcome(beat: 20))
+        #expect(try await bench.wire.ready() == 2)
+        bench.wire.hear(.handshakeFailed(reason: "the key is not taken", mend: "add it"))
+        _ = try await bench.wire.hello()
+        bench.wire.say(Sample.welcome(beat: 20))
+        #expect(try await bench.wire.ready() == 2)
+        bench.wire.hear(.handshakeFailed(reason: "the key is not taken any more", mend: "add it"))
+        let error = try #require(await bench.error())
+        #expect(error.kind == .badConfig && error.problem == "the key is not taken any more", "\(error)")
+    }
+
     @Test func aCoordinatorThatStopsInGoodOrderIsToldWithWhatToDoAfterwards() async throws {
         let bench = try await Bench.joined()
         bench.wire.say(.drain)
