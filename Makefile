@@ -57,8 +57,8 @@ fuzz: setup ## search the inputs of every parser for SECONDS=15 each, or of TARG
 	.ci/fuzz.sh $(SECONDS) $(TARGET)
 
 .PHONY: sanitize
-sanitize: setup ## run the test suite under AddressSanitizer, then under ThreadSanitizer (docs/FUZZING.md)
-	.ci/sanitize.sh address thread
+sanitize: setup ## run the test suite under AddressSanitizer, then ThreadSanitizer; KINDS=thread, SLICE=ROOM,ROOM for less (docs/FUZZING.md)
+	MMED_SLICE='$(SLICE)' .ci/sanitize.sh $(or $(KINDS),address thread)
 
 .PHONY: smoke
 smoke: build ## run every stage once on a tiny random model, with the real binaries

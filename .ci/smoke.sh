@@ -40,7 +40,7 @@ grep -q 'keys' "$work/output" || fail "the reason is not named: $(cat "$work/out
 expect 64 "$coord" no-such-command
 
 SECONDS=0
-timeout 180 "$coord" start "${run[@]}" --run-dir "$work/run" < /dev/null
+timeout "${MMED_SMOKE_SECONDS:-180}" "$coord" start "${run[@]}" --run-dir "$work/run" < /dev/null
 echo "smoke: the run took $SECONDS s"
 
 for file in progress.log metrics.jsonl config.resolved.yaml report.txt merged/adapter_config.json merged/adapter_model.safetensors; do
