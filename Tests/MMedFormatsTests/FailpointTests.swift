@@ -21,7 +21,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("nowhere:1", "here there"), ("here", "name:n"), ("here:0", "from 1"), ("here:1:explode", "name:n:stop"),
+        ("nowhere:1", "`mmed-coord failpoints` lists the names"), ("here", "name:n"), ("here:0", "from 1"),
+        ("here:1:explode", "name:n:stop"),
         ("there:1:error", "nothing can fail"), ("here:1,", "name:n"), ("here:1:stop:now", "name:n"),
     ])
     func aTextThatSaysSomethingElseIsRefused(text: String, says: String) {
