@@ -50,6 +50,29 @@ extension Processes.Interruptions {
         try RunResult(run.folder).expectSame(as: try await Lab.unbroken.value)
     }
 
+    /// A resume by the same program says nothing of it, one of a folder that another build wrote does.
+    @Test func aRunThatAnotherBuildWentOnWithSaysSo() async throws {
+        let run = try await Watched(environment: ["MMED_FAILPOINT": "journal-committed:40"])
+        #expect(try await run.program.end().code == -SIGKILL)
+        let again = try Program(
+            "mmed-coord", ["start", "--resume", run.folder], in: run.scratch,
+            environment: ["MMED_FAILPOINT": "journal-committed:40"])
+        #expect(try await again.end().code == -SIGKILL)
+        func differences() throws -> [ProgressLine] {
+            try ProgressLine.all(run.folder).filter { $0.event == "machine-differs" }
+        }
+        #expect(try differences().isEmpty)
+        let launch = URL(fileURLWithPath: run.folder + "/launch.json")
+        let former = text(of: launch.path)
+        let changed = former.replacing(/"kernels":"[a-z0-9]+"/, with: #""kernels":"of-another""#)
+        try #require(changed != former, "\(former)")
+        try Data(changed.utf8).write(to: launch)
+        let resumed = try await run.resume()
+        #expect(resumed.code == 0, "\(resumed)")
+        #expect(try differences().count == 1)
+        #expect(try differences().first?.values["was"]?.contains("of-another") == true)
+    }
+
     @Test func killedTwiceInARowItEndsTheSame() async throws {
         let run = try await Watched()
         try await run.until("dsa/adult-medicine 5 event=update")
