@@ -19,7 +19,15 @@ probe_thread_sanitizer() {
     # The compiler takes statements at the top level in a file of this name alone.
     cp .ci/tsan_probe.swift "$place/main.swift"
     swiftc -O -sanitize=thread -o "$place/probe" "$place/main.swift"
-    LD_PRELOAD=$2 "$place/probe" clean
+    LD_PRELOAD=$2 "$place/probe" clean 2> "$place/report" || {
+        cat "$place/report" >&2
+        # Its shadow memory has a fixed place, which some kernels' random addresses take.
+        if grep -q 'FATAL: ThreadSanitizer' "$place/report"; then
+            echo "sanitize: ThreadSanitizer cannot run on this machine; mend: sysctl vm.mmap_rnd_bits=28" >&2
+            exit 69
+        fi
+        exit 70
+    }
     LD_PRELOAD=$2 "$place/probe" race > /dev/null 2>&1 || status=$?
     if [ "$status" != 66 ]; then
         echo "sanitize: ThreadSanitizer did not report a race that is one (exit code $status)" >&2
