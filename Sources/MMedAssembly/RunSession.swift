@@ -21,8 +21,8 @@ public struct RunSession: Sendable {
     private let kept: Set<Digest>
     /// Exported folders that were lost or damaged, and are whole again.
     private let restored: [String]
-    /// What the run was computed by before; nil when it begins, or nobody knows.
-    private let formerMachine: LaunchRecord.Machine?
+    /// What the run was computed by before and is now; nil when that is the same, the run begins, or nobody knows.
+    private let machines: (was: LaunchRecord.Machine, is: LaunchRecord.Machine)?
     private let state: RunState
     private let telemetry: RunTelemetry
     private let room: DiskRoom
@@ -40,8 +40,10 @@ public struct RunSession: Sendable {
         if isResumed { try launch.requireInstance(folder) } else { try folder.requireFresh() }
         var launch = launch
         launch.instance = folder.instance
-        formerMachine = isResumed ? launch.machine : nil
-        launch.machine = LaunchRecord.Machine.current
+        // Once: it hashes the program.
+        let machine = LaunchRecord.Machine.current
+        machines = launch.machine.flatMap { isResumed && $0 != machine ? ($0, machine) : nil }
+        launch.machine = machine
         if !isResumed {
             // First of all: whatever ends this process from here on, `--resume` knows what to begin.
             try folder.writeWhole(
@@ -178,11 +180,10 @@ public struct RunSession: Sendable {
             telemetry.log(
                 LogEntry(.warn, scope: "run", event: "rows-left-out", fields: [.init("what", .text(sentence))]))
         }
-        let machine = LaunchRecord.Machine.current
-        if let formerMachine, formerMachine != machine {
+        if let machines {
             let fields: [LogEntry.Field] = [
-                .init("was", .text("\(formerMachine.build), \(formerMachine.kernels)")),
-                .init("is", .text("\(machine.build), \(machine.kernels)")),
+                .init("was", .text("\(machines.was.build), \(machines.was.kernels)")),
+                .init("is", .text("\(machines.is.build), \(machines.is.kernels)")),
                 .init("mend", .text("to have the bytes of an unbroken run, resume with the same build and processor")),
             ]
             telemetry.log(LogEntry(.warn, scope: "run", event: "machine-differs", fields: fields))
