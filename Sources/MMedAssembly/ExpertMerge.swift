@@ -50,9 +50,8 @@ struct ExpertMerge: MergePort {
         let digest = try store.put(AdapterContent.bytes(result.adapter.layout, result.adapter.values))
         let text = result.report.text
         try store.folder.writeWhole(Array(text.utf8), to: store.folder.path + "/merge.txt")
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
-        try store.folder.writeWhole([UInt8](try encoder.encode(result.report)), to: store.folder.path + "/merge.json")
+        let record = try SortedJSON.bytes(result.report, laidOut: true) + [0x0A]
+        try store.folder.writeWhole(record, to: store.folder.path + "/merge.json")
         return AdapterReference(name: mergedName, version: 0, digest: digest)
     }
 

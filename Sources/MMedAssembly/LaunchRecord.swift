@@ -1,5 +1,6 @@
 import Foundation
 public import MMedCore
+import MMedFormats
 import MMedStore
 import MMedTensor
 
@@ -117,9 +118,7 @@ struct LaunchRecord: Codable {
     }
 
     func write(in folder: RunFolder) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        try folder.writeWhole([UInt8](try encoder.encode(self)) + [0x0A], to: LaunchRecord.path(in: folder.path))
+        try folder.writeWhole(try SortedJSON.bytes(self) + [0x0A], to: LaunchRecord.path(in: folder.path))
     }
 }
 

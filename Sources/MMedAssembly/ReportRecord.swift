@@ -1,5 +1,6 @@
 import Foundation
 import MMedCore
+import MMedFormats
 import MMedTelemetry
 
 /// The figures of report.txt for programs: `report.json`. Shares are in 0...1, intervals are [low, high].
@@ -66,9 +67,5 @@ struct ReportRecord: Encodable {
     }
 
     /// The file's bytes.
-    func bytes() throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        return [UInt8](try encoder.encode(self)) + [0x0A]
-    }
+    func bytes() throws -> [UInt8] { try SortedJSON.bytes(self, laidOut: true) + [0x0A] }
 }

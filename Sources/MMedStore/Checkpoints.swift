@@ -36,14 +36,8 @@ private struct ManifestRecord: Codable {
     func check() throws -> String {
         var rest = self
         rest.sha256OfThis = nil
-        return ContentDigest.of(try sorted(rest)).hex
+        return ContentDigest.of(try SortedJSON.bytes(rest)).hex
     }
-}
-
-private func sorted(_ value: some Encodable) throws -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return [UInt8](try encoder.encode(value))
 }
 
 extension RunFolder {
@@ -73,7 +67,7 @@ extension RunFolder {
 
     /// True when a run has worked in a folder: it has a checkpoint to go on from, or had one.
     public static func holdsWork(path: String) throws -> Bool {
-        try FileManager.default.fileExists(atPath: path + "/checkpoint.json") || holdsLaterState(path: path)
+        try FileManager.default.fileExists(atPath: manifestPath(in: path)) || holdsLaterState(path: path)
             || Journal.holdsWork(in: path)
     }
 
@@ -86,7 +80,7 @@ extension RunFolder {
     /// Writes the state, then the manifest that names it; both are on the disk when the call returns.
     public func saveCheckpoint(_ state: RunState, planDigest: Digest, journal: JournalHead) throws {
         let number = ((try? readManifest())?.number ?? 0) + 1
-        let bytes = try sorted(StateRecord(state))
+        let bytes = try SortedJSON.bytes(StateRecord(state))
         let file = "checkpoints/\(number).json"
         try writeWhole(bytes, to: path + "/" + file)
         try Failpoint.pass(.checkpointStateWritten)
@@ -95,7 +89,7 @@ extension RunFolder {
             sha256: ContentDigest.of(bytes).hex, plan: planDigest.hex, epoch: state.epoch,
             journalSequence: journal.sequence, journalChain: journal.chain.hex)
         manifest.sha256OfThis = try manifest.check()
-        try writeWhole(try sorted(manifest) + [0x0A], to: manifestPath)
+        try writeWhole(try SortedJSON.bytes(manifest) + [0x0A], to: manifestPath)
         try Failpoint.pass(.checkpointManifestWritten)
         // Old states are removed only after the new one is in place.
         if number > RunFolder.kept {
@@ -138,7 +132,7 @@ extension RunFolder {
     private func readManifest() throws -> ManifestRecord { try RunFolder.readManifest(path: path) }
 
     private static func readManifest(path: String) throws -> ManifestRecord {
-        let file = path + "/checkpoint.json"
+        let file = manifestPath(in: path)
         guard let data = FileManager.default.contents(atPath: file) else {
             throw MMedError(
                 .badData, at: file, "there is no checkpoint",

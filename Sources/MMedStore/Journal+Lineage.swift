@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 public import MMedCore
+import MMedFormats
 
 /// A question of a run, for the lineage: whom it is about and where it comes from.
 public struct LineageQuestion: Hashable, Sendable, Codable {
@@ -54,10 +55,10 @@ private struct RunBody: Codable {
 extension Journal {
     /// Begins a run's journal: what the run is, and every question it may ask, in one group.
     public func begin(run: Name, plan: Digest, model: Digest, seed: UInt64, questions: [LineageQuestion]) throws {
-        let body = try JournalRow.encode(RunBody(run: run.text, plan: plan.hex, model: model.hex, seed: seed))
+        let body = try SortedJSON.line(RunBody(run: run.text, plan: plan.hex, model: model.hex, seed: seed))
         var rows = [JournalRow(kind: "run", place: [], body: body)]
         for question in questions {
-            rows.append(JournalRow(kind: "question", place: [], body: try JournalRow.encode(question)))
+            rows.append(JournalRow(kind: "question", place: [], body: try SortedJSON.line(question)))
         }
         try writeNow(rows)
     }

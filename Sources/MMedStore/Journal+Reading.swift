@@ -11,9 +11,7 @@ extension Journal {
         do {
             try database.read { db in
                 if head.sequence > 0 {
-                    let chain = try Data.fetchOne(
-                        db, sql: "SELECT chain FROM record WHERE seq = ?", arguments: [head.sequence])
-                    guard let chain, [UInt8](chain) == head.chain.bytes else {
+                    guard try Journal.chain(of: head.sequence, db) == head.chain.bytes else {
                         throw damaged("record \(head.sequence) is not the one that the checkpoint was written after")
                     }
                 }

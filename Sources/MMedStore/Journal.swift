@@ -63,8 +63,7 @@ public final class Journal: Sendable {
 
     /// Throws `badData` when records that were acknowledged are not there any more.
     private static func requireEnd(_ known: JournalHead, _ db: Database, _ path: String) throws {
-        let sql = "SELECT chain FROM record WHERE seq = ?"
-        let chain = try Data.fetchOne(db, sql: sql, arguments: [known.sequence]).map { [UInt8]($0) }
+        let chain = try chain(of: known.sequence, db)
         if chain == known.chain.bytes { return }
         let last = try head(db).sequence
         throw MMedError(
@@ -93,6 +92,11 @@ public final class Journal: Sendable {
     /// The newest record.
     public func head() throws -> JournalHead {
         do { return try database.read { try Journal.head($0) } } catch { throw Journal.explained(error, path) }
+    }
+
+    /// The chain of one record; nil when there is none of this number.
+    static func chain(of sequence: Int64, _ db: Database) throws -> [UInt8]? {
+        try Data.fetchOne(db, sql: "SELECT chain FROM record WHERE seq = ?", arguments: [sequence]).map { [UInt8]($0) }
     }
 
     private static func head(_ db: Database) throws -> JournalHead {

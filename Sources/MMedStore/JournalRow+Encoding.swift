@@ -1,5 +1,6 @@
 import MMedAlgorithms
 import MMedCore
+import MMedFormats
 import MMedProtocol
 import MMedScheduling
 
@@ -8,12 +9,12 @@ extension JournalRow {
     init(_ record: JournalRecord) throws {
         switch record {
         case .session(let epoch):
-            self.init(kind: "session", place: [], body: try JournalRow.encode(SessionBody(epoch: epoch)))
+            self.init(kind: "session", place: [], body: try SortedJSON.line(SessionBody(epoch: epoch)))
         case .path(let path): try self.init(path)
         case .drop(let drop):
             self.init(
                 kind: "drop", place: JournalRow.place(drop.slot),
-                body: try JournalRow.encode(
+                body: try SortedJSON.line(
                     DropBody(
                         question: drop.question, worker: drop.worker?.text, fence: drop.lease?.fence,
                         reason: drop.reason, givenUp: drop.isGivenUp, voided: drop.isVoided ? true : nil)))
@@ -25,13 +26,13 @@ extension JournalRow {
             }
             self.init(
                 kind: "groups", place: JournalRow.place(groups.place),
-                body: try JournalRow.encode(GroupsBody(members: members)))
+                body: try SortedJSON.line(GroupsBody(members: members)))
         case .update(let update): try self.init(update)
         case .merge(let merge): try self.init(merge)
         case .quarantine(let worker):
             self.init(
                 kind: "quarantine", place: [],
-                body: try JournalRow.encode(
+                body: try SortedJSON.line(
                     QuarantineBody(
                         worker: worker.worker.text, party: worker.party.text, key: worker.key?.text,
                         role: worker.role.rawValue, reason: worker.reason)))
@@ -54,7 +55,7 @@ extension JournalRow {
             strict: parts.isStrictCorrect, lenient: parts.isLenientCorrect, strictOption: parts.strictOption,
             lenientOption: parts.lenientOption)
         self.init(
-            kind: "path", place: JournalRow.place(path.slot), body: try JournalRow.encode(body),
+            kind: "path", place: JournalRow.place(path.slot), body: try SortedJSON.line(body),
             bulk: Bulk.bytes(path.completionIds) + Bulk.bytes(path.logprobs) + Bulk.bytes(path.choiceLogprobs))
     }
 
@@ -68,7 +69,7 @@ extension JournalRow {
             biasCorrection1: numbers.biasCorrection1, biasCorrection2: numbers.biasCorrection2,
             clipFactor: numbers.clipFactor, gradient: record.result.gradientDigest.hex,
             gradientNorm: record.result.gradientNorm, examples: record.examples)
-        self.init(kind: "update", place: JournalRow.place(record.place), body: try JournalRow.encode(body))
+        self.init(kind: "update", place: JournalRow.place(record.place), body: try SortedJSON.line(body))
     }
 
     private init(_ record: RecordedMerge) throws {
@@ -81,6 +82,6 @@ extension JournalRow {
             adapter: record.result.name.text, version: record.result.version, digest: record.result.digest.hex,
             experts: experts,
             inputs: experts.flatMap { [$0.supervised?.digest, $0.reinforced?.digest].compactMap { $0 } })
-        self.init(kind: "merge", place: [Int64(record.stage)], body: try JournalRow.encode(body))
+        self.init(kind: "merge", place: [Int64(record.stage)], body: try SortedJSON.line(body))
     }
 }

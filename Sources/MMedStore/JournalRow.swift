@@ -44,12 +44,6 @@ struct JournalRow {
         hash.update(data: bulk)
         return Array(hash.finalize())
     }
-
-    static func encode(_ value: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(value), as: UTF8.self)
-    }
 }
 
 /// What is wrong with a row.

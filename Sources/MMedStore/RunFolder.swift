@@ -49,7 +49,8 @@ public final class RunFolder: Sendable {
     /// True when the folder holds a checkpoint to go on from.
     public var hasCheckpoint: Bool { FileManager.default.fileExists(atPath: manifestPath) }
 
-    var manifestPath: String { path + "/checkpoint.json" }
+    var manifestPath: String { RunFolder.manifestPath(in: path) }
+    static func manifestPath(in path: String) -> String { path + "/checkpoint.json" }
 
     // MARK: Blobs
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import MMedAssembly
 import MMedCore
+import MMedFormats
 
 /// Refuses a number of threads that no process computes with.
 func requireThreads(_ threads: Int) throws {
@@ -54,7 +55,7 @@ struct ScoreCommand: AsyncParsableCommand {
                 try LoadedModel(model: arguments.model, adapter: arguments.adapter, threads: arguments.threads))
             for (line, request) in requests {
                 do {
-                    print(try JSONLines.line(try tool.score(request, temperature: Float(temperature))))
+                    print(try SortedJSON.line(try tool.score(request, temperature: Float(temperature))))
                 } catch let error as MMedError {
                     throw MMedError(error.kind, at: "\(input):\(line)", "\(error)")
                 }
@@ -110,7 +111,7 @@ struct SampleCommand: AsyncParsableCommand {
                 loaded, prompt: prompt,
                 SampleTool.Settings(
                     count: count, maxTokens: maxTokens, temperature: temperature, seed: seed, isChat: chat))
-            for reply in replies { print(json ? try JSONLines.line(reply) : reply.text) }
+            for reply in replies { print(json ? try SortedJSON.line(reply) : reply.text) }
         }
     }
 }

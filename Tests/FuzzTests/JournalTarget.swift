@@ -1,6 +1,7 @@
 import Foundation
 import MMedAlgorithms
 import MMedCore
+import MMedFormats
 import MMedProtocol
 import MMedScheduling
 
@@ -68,7 +69,7 @@ enum JournalSeeds {
         }
     }
 
-    static func bytes(of state: RunState) throws -> [UInt8] { Array(try JournalRow.encode(StateRecord(state)).utf8) }
+    static func bytes(of state: RunState) throws -> [UInt8] { try SortedJSON.bytes(StateRecord(state)) }
 
     static func files() throws -> [(name: String, bytes: [UInt8])] {
         guard let adult = Name("adult"), let worker = Name("rollout-1"),

@@ -173,7 +173,6 @@ import Testing
         let pairs = try JSONLines.read(path, as: Pair.self)
         #expect(pairs == [Pair(name: "a", value: 1), Pair(name: "b/c", value: nil)])
         #expect(try JSONLines.readNumbered(path, as: Pair.self).map(\.line) == [1, 4])
-        #expect(try JSONLines.line(Pair(name: "b/c", value: 0.5)) == #"{"name":"b/c","value":0.5}"#)
     }
 
     @Test func errorsNameFileLineAndKey() throws {

@@ -54,6 +54,13 @@ import Testing
                 == "{\n  \"a\": [],\n  \"b\": 1\n}")
     }
 
+    @Test func recordsHaveOneForm() throws {
+        let record = ["b/c": 0.5, "a": 1]
+        #expect(try SortedJSON.line(record) == #"{"a":1,"b/c":0.5}"#)
+        #expect(try String(decoding: SortedJSON.bytes(record, laidOut: true), as: UTF8.self).hasPrefix("{\n  \"a\""))
+        #expect(throws: (any Error).self) { try SortedJSON.bytes(["a": Double.nan]) }
+    }
+
     @Test func keysAreEqualByCodePoint() throws {
         let value = try parse("{\"\u{E9}\":1,\"e\u{301}\":2}")
         guard case .object(let object) = value else {

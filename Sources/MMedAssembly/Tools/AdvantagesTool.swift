@@ -1,6 +1,7 @@
 import MMedAlgorithms
 import MMedConfig
 import MMedCore
+import MMedFormats
 
 /// The `advantages` command: rewards to advantages as a run computes them, JSON lines in and out.
 public enum AdvantagesTool {
@@ -68,7 +69,7 @@ public enum AdvantagesTool {
             of: lines, settings: config.advantages.advantageSettings,
             guidelines: known)
         return try result.map { line in
-            try JSONLines.line(
+            try SortedJSON.line(
                 OutputLine(
                     question: line.question,
                     samples: line.samples.map {

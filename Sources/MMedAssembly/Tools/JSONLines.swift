@@ -40,13 +40,6 @@ public enum JSONLines {
         return records
     }
 
-    /// One record as a line, keys sorted.
-    public static func line(_ record: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(record), as: UTF8.self)
-    }
-
     private static func reason(_ error: any Error, _ line: Data) -> String {
         // Words that other programs write for numbers; the parser would only count the characters before them.
         if let word = String(decoding: line, as: UTF8.self).firstMatch(

@@ -1,5 +1,6 @@
 import Foundation
 import MMedCore
+import MMedFormats
 import MMedScheduling
 import MMedProtocol
 import MMedStore
@@ -49,7 +50,7 @@ public enum StatusTool {
     public static func run(folder: String, asJSON: Bool) throws -> String {
         let loaded = try RunFolder.loadCheckpoint(path: folder)
         let status = status(of: loaded.state, checkpoint: loaded.number, folder: folder)
-        return asJSON ? try JSONLines.line(status) : text(status, heads: loaded.state.heads)
+        return asJSON ? try SortedJSON.line(status) : text(status, heads: loaded.state.heads)
     }
 
     private static func status(of state: RunState, checkpoint: Int, folder: String) -> Status {

@@ -44,15 +44,18 @@ struct HonestWork: Sendable {
         return work
     }
 
-    /// One specialty of the quickstart on its real model: a minute and a half on two cores, in steps of four to fourteen seconds.
-    static let quickstart: HonestWork = {
+    /// One specialty of the quickstart on its real model, in steps of many seconds. Its workers have one thread each and take
+    /// turns: one core is theirs, and what adversaries need on this machine, they find on another.
+    static func quickstart(in scratch: Scratch) throws -> HonestWork {
+        let local = text(of: repository + "/cluster/local.yaml")
+        try #require(local.contains("threads: 2"), "\(local)")
+        let cluster = try scratch.write(
+            "cluster.yaml", local.replacingOccurrences(of: "threads: 2", with: "threads: 1"))
         let keys = ["specialties=[pediatrics]", "dsa.epochs=1", "eval.stages=[merged]", "eval.questionsPerSpecialty=8"]
         return HonestWork(
-            options: [
-                "--config", repository + "/configs/quickstart.yaml", "--cluster", repository + "/cluster/local.yaml",
-            ]
+            options: ["--config", repository + "/configs/quickstart.yaml", "--cluster", cluster]
                 + keys.flatMap { ["--set", $0] })
-    }()
+    }
 }
 
 /// A run of the real coordinator with its own honest workers, which adversaries may be let loose on.

@@ -3,15 +3,21 @@ import Testing
 
 /// What `make hostile` asks for.
 private struct HostileOrder {
+    /// What the honest workers of a run do.
+    enum Work: String {
+        case quickstart
+        case tiny
+    }
+
+    let work: Work
     let messages: Int
-    /// Runs of the quickstart's work with keys, and as many without, after the others.
+    /// Attacked runs with keys, and as many without, that an unattacked one goes before; later ones are held against the last
+    /// of these, and their rate is not told.
     let pairs: Int
     let seed: UInt64
     let idle: Int
-    /// So many times as long as the runs of other tests.
+    /// Runs of the tiny model are so many times as long as those of other tests.
     let length: Int
-    /// Attacked runs that an unattacked one goes before; the others are held against the last of these.
-    static let runsMeasured = 10
 
     init?() {
         let environment = ProcessInfo.processInfo.environment
@@ -20,10 +26,46 @@ private struct HostileOrder {
         }
         guard let messages: Int = number("COUNT") else { return nil }
         self.messages = messages
-        pairs = number("PAIRS") ?? 0
+        guard let work = Work(rawValue: environment["MMED_HOSTILE_WORK"] ?? "quickstart") else {
+            fatalError("make hostile: WORK is quickstart or tiny")
+        }
+        self.work = work
+        pairs = max(1, number("PAIRS") ?? 2)
         seed = number("SEED") ?? UInt64.random(in: 0..<1_000_000_000)
         idle = number("IDLE") ?? 1_000
         length = number("LENGTH") ?? 4
+    }
+
+    /// A run in a folder of its own.
+    func run(hasKeys: Bool) async throws -> HostileRun {
+        let scratch = try Scratch()
+        switch work {
+        case .quickstart: return try await HostileRun(.quickstart(in: scratch), hasKeys: hasKeys, in: scratch)
+        case .tiny:
+            let config = try await Lab.shared.value.path + "/hostile.yaml"
+            try Data(Lab.hostileConfigText(length: length).utf8).write(to: URL(fileURLWithPath: config))
+            return try await HostileRun(.tiny(config, in: scratch), hasKeys: hasKeys, in: scratch)
+        }
+    }
+}
+
+/// What the runs of one order came to together.
+private struct HostileSums {
+    var counts = HostileTally.Counts()
+    var refusals: [String: Int] = [:]
+    var ratesByKeys: [Bool: [Double]] = [:]
+    var sent: Int { counts.readTotal + counts.cutTotal }
+
+    func text(runs: Int) -> String {
+        let reasons = refusals.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+        return """
+            hostile: \(sent) messages sent in \(runs) runs: \(counts.readTotal) read to the end, \(counts.cutTotal) on \
+            connections closed meanwhile
+            hostile: sent (read + closed meanwhile): \(counts.text)
+            hostile: refused, as the coordinators counted: \(reasons)
+            hostile: honest work, of its rate without attack: no keys \(spread(ratesByKeys[false])), keys \
+            \(spread(ratesByKeys[true])); load \(load())
+            """
     }
 }
 
@@ -71,75 +113,33 @@ extension Processes.Hostile {
         #expect(run.idled.most == 100)
     }
 
-    @Test(.enabled(if: HostileOrder().map { $0.messages > 0 } ?? false, "make hostile"))
+    @Test(.enabled(if: HostileOrder() != nil, "make hostile"))
     func aMillionLiesChangeNothing() async throws {
         let order = try #require(HostileOrder())
         raiseOpenFiles()
-        let lab = try await Lab.shared.value
-        let config = lab.path + "/hostile.yaml"
-        try Data(Lab.hostileConfigText(length: order.length).utf8).write(to: URL(fileURLWithPath: config))
-        say("hostile: seed \(order.seed), load \(load())")
-        var total = HostileTally.Counts()
-        var refusals: [String: Int] = [:]
+        say("hostile: work \(order.work), seed \(order.seed), load \(load())")
+        var sums = HostileSums()
         var unattacked: [Bool: HostileOutcome] = [:]
-        var ratesByKeys: [Bool: [Double]] = [:]
         var index = 0
-        while total.readTotal + total.cutTotal < order.messages {
+        while sums.sent < order.messages || index < 2 * order.pairs {
             let hasKeys = index % 2 == 1
             // One of its own kind just before it: keys cost something by themselves, and a shared machine's pace drifts.
-            let isMeasured = index < HostileOrder.runsMeasured
-            if isMeasured {
-                unattacked[hasKeys] = try await HostileRun(config: config, hasKeys: hasKeys).run(attackedBy: nil)
-            }
+            let isMeasured = index < 2 * order.pairs
+            if isMeasured { unattacked[hasKeys] = try await order.run(hasKeys: hasKeys).run(attackedBy: nil) }
             let honest = try #require(unattacked[hasKeys])
-            let run = try await HostileRun(config: config, hasKeys: hasKeys)
-            let seed = order.seed &+ UInt64(index)
-            let outcome = try await run.run(attackedBy: seed, idle: order.idle, .leftovers)
-            say(describe(index, hasKeys, run, outcome, honest))
-            expectUntouched(outcome, by: honest.result, honestLines: honest.lines)
-            #expect(outcome.takenFrom == honest.takenFrom)
-            refusals.merge(outcome.refusals, uniquingKeysWith: +)
-            total.add(run.tally.now)
-            if isMeasured { ratesByKeys[hasKeys, default: []].append(rate(outcome, honest)) }
-            index += 1
-            guard run.tally.now.readTotal > 0 else { throw Failure("no message was read in run \(index - 1)") }
-        }
-        let reasons = refusals.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
-        say(
-            """
-            hostile: \(total.readTotal + total.cutTotal) messages sent in \(index) runs: \(total.readTotal) read to the end, \
-            \(total.cutTotal) on connections closed meanwhile
-            hostile: sent (read + closed meanwhile): \(total.text)
-            hostile: refused, as the coordinators counted: \(reasons)
-            hostile: honest work, of its rate without attack: no keys \(spread(ratesByKeys[false])), keys \
-            \(spread(ratesByKeys[true])); load \(load())
-            """)
-    }
-
-    /// Honest work that waits for nothing but its own processors: what the attack takes is what the coordinator does for it.
-    @Test(.enabled(if: HostileOrder().map { $0.pairs > 0 } ?? false, "make hostile"))
-    func honestWorkGoesOn() async throws {
-        let order = try #require(HostileOrder())
-        raiseOpenFiles()
-        say("hostile: one specialty of configs/quickstart.yaml, seed \(order.seed), load \(load())")
-        var ratesByKeys: [Bool: [Double]] = [:]
-        for index in 0..<(2 * order.pairs) {
-            let hasKeys = index % 2 == 1
-            let honest = try await HostileRun(.quickstart, hasKeys: hasKeys, in: Scratch()).run(attackedBy: nil)
-            let run = try await HostileRun(.quickstart, hasKeys: hasKeys, in: Scratch())
-            let seed = order.seed &+ UInt64(1_000 + index)
-            let outcome = try await run.run(attackedBy: seed, idle: order.idle, .leftovers)
+            let run = try await order.run(hasKeys: hasKeys)
+            let outcome = try await run.run(attackedBy: order.seed &+ UInt64(index), idle: order.idle, .leftovers)
             say(describe(index, hasKeys, run, outcome, honest))
             expectUntouched(
                 outcome, by: honest.result, honestLines: honest.lines, honestMemory: honest.memoryMost)
-            #expect(run.tally.now.readTotal > 0)
-            ratesByKeys[hasKeys, default: []].append(rate(outcome, honest))
+            #expect(outcome.takenFrom == honest.takenFrom)
+            sums.refusals.merge(outcome.refusals, uniquingKeysWith: +)
+            sums.counts.add(run.tally.now)
+            if isMeasured { sums.ratesByKeys[hasKeys, default: []].append(rate(outcome, honest)) }
+            guard run.tally.now.readTotal > 0 else { throw Failure("no message was read in run \(index)") }
+            index += 1
         }
-        say(
-            """
-            hostile: the quickstart's work, of its rate without attack: no keys \(spread(ratesByKeys[false])), keys \
-            \(spread(ratesByKeys[true])); load \(load())
-            """)
+        say(sums.text(runs: index))
     }
 }
 
