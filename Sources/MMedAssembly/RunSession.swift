@@ -19,6 +19,8 @@ public struct RunSession: Sendable {
     private let openRecords: [JournalRecord]
     /// Blobs of updates among them.
     private let kept: Set<Digest>
+    /// What is wrong with the states behind the one that the run goes on from.
+    private let damagedStates: [MMedError]
     /// Exported folders that were lost or damaged, and are whole again.
     private let restored: [String]
     /// What the run was computed by before and is now; nil when that is the same, the run begins, or nobody knows.
@@ -51,7 +53,9 @@ public struct RunSession: Sendable {
             try launch.write(in: folder)
         }
         let layouts = run.layouts
-        let loaded = isResumed ? try folder.loadCheckpoint() : nil
+        let found = isResumed ? try folder.loadNewestWhole() : nil
+        let loaded = found?.checkpoint
+        damagedStates = found?.damaged ?? []
         if let loaded, loaded.planDigest != run.planDigest || !launch.changed(run.inputs).isEmpty {
             throw launch.changedInputs(run.inputs, folderPath)
         }
@@ -60,15 +64,13 @@ public struct RunSession: Sendable {
             folder: folder, journal: journal.file, planDigest: run.planDigest, baseModel: run.host.baseName,
             updatesPerStep: run.plan.updatesPerStep)
         if let loaded {
-            // Read whole, before anything begins: a worker would be the first to miss one.
-            for digest in loaded.state.blobDigests.sorted() { _ = try folder.blob(digest) }
             try journal.file.verifyTail(from: loaded.journal)
             openRecords = try journal.file.openRecords(after: loaded.state)
             // The epoch is raised on the disk before the first bind, so that fences of the former process are always older.
             var raised = loaded.state
             raised.epoch += 1
             state = raised
-            kept = store.clean(state, keeping: state.openUpdates(in: openRecords))
+            kept = store.clean(state, found?.older ?? [], keeping: state.openUpdates(in: openRecords))
             restored = try store.export(state)
         } else {
             state = try RunSession.initial(run, layouts, store)
@@ -81,7 +83,9 @@ public struct RunSession: Sendable {
         if isResumed { try launch.write(in: folder) }
         let head = try journal.file.head()
         let (place, begun) = (folder, state)
-        try hitNow("epoch-raise") { try place.saveCheckpoint(begun, planDigest: run.planDigest, journal: head) }
+        try hitNow("epoch-raise") {
+            try place.saveCheckpoint(begun, planDigest: run.planDigest, journal: head, goneBackTo: loaded?.number)
+        }
         let budget = TokenBudget(run.plan)
         telemetry = try RunTelemetry(
             folder: folderPath, secondsPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) },
@@ -187,6 +191,13 @@ public struct RunSession: Sendable {
                 .init("mend", .text("to have the bytes of an unbroken run, resume with the same build and processor")),
             ]
             telemetry.log(LogEntry(.warn, scope: "run", event: "machine-differs", fields: fields))
+        }
+        for damaged in damagedStates {
+            let fields: [LogEntry.Field] = [
+                .init("what", .text("\(damaged.place): \(damaged.problem)")),
+                .init("goes_on", .text("from the state before it and from the journal")),
+            ]
+            telemetry.log(LogEntry(.warn, scope: "run", event: "state-damaged", fields: fields))
         }
         for path in restored {
             telemetry.log(LogEntry(.info, scope: "run", event: "folder-restored", fields: [.init("path", .text(path))]))

@@ -23,6 +23,10 @@ final class RunStore: StorePort {
         var newest: [Name: [Digest]] = [:]
         /// Digests put since the start and not removed.
         var stored = Set<Digest>()
+        /// What updates beyond the state made that a start found, until a state has made them part of itself.
+        var awaited: [AdapterHead] = []
+        /// What the newest states rest on, newest first.
+        var held: [Set<Digest>] = []
         var exported = Set<String>()
 
         mutating func note(_ digests: [Digest], of adapter: Name, kept: Int) {
@@ -77,30 +81,34 @@ final class RunStore: StorePort {
         try export(state)
         // Everything that the state rests on is in the journal by now, and nothing is being written to it.
         try folder.saveCheckpoint(state, planDigest: planDigest, journal: try journal.head())
-        let kept = state.blobDigests
         let garbage = cache.withLock { cache in
-            let open = cache.newest.values.reduce(into: Set(cache.recent)) { $0.formUnion($1) }
-            let garbage = cache.stored.subtracting(kept).subtracting(open)
+            cache.held = Array(([state.blobDigests] + cache.held).prefix(RunFolder.statesKept))
+            cache.awaited.removeAll(where: state.hasReached)
+            let named = Array(cache.newest.values) + cache.awaited.map(\.digests)
+            let open = (named + cache.held.map { Array($0) }).reduce(into: Set(cache.recent)) { $0.formUnion($1) }
+            let garbage = cache.stored.subtracting(open)
             cache.stored.subtract(garbage)
             return garbage
         }
         folder.remove(garbage)
     }
 
-    /// Takes away what a former process left behind: blobs that neither the checkpoint nor one of these updates beyond it
-    /// names, and what was unfinished. Returns the updates' blobs that are there and whole.
-    func clean(_ state: RunState, keeping updates: [RecordedUpdate]) -> Set<Digest> {
+    /// Takes away what a former process left behind: blobs that neither the checkpoint nor an older one that is kept nor one of
+    /// these updates beyond it names, and what was unfinished. Returns the updates' blobs that are there and whole.
+    func clean(_ state: RunState, _ older: [RunState], keeping updates: [RecordedUpdate]) -> Set<Digest> {
         var kept = Set<Digest>()
         for update in updates {
             // They can be made again, so one that is damaged is no reason to stop.
             let whole = update.result.head.digests.filter { (try? folder.blob($0)) != nil }
             kept.formUnion(whole)
-            cache.withLock { cache in
-                cache.stored.formUnion(whole)
-                cache.note(whole, of: update.result.head.reference.name, kept: newestKept)
-            }
         }
-        folder.keepOnly(state.blobDigests.union(kept))
+        let held = ([state] + older).map(\.blobDigests)
+        let named = held.reduce(into: kept) { $0.formUnion($1) }
+        cache.withLock { cache in
+            (cache.held, cache.awaited) = (held, updates.map(\.result.head))
+            cache.stored.formUnion(named.filter(folder.holdsBlob))
+        }
+        folder.keepOnly(named)
         folder.removeUnfinishedFolders()
         return kept
     }

@@ -90,6 +90,11 @@ extension AdapterHead {
 }
 
 extension RunState {
+    /// True when an update that this head came of is part of the state: nobody starts from the head's base any more.
+    public func hasReached(_ head: AdapterHead) -> Bool {
+        heads.contains { $0.reference.name == head.reference.name && $0.reference.version >= head.reference.version }
+    }
+
     /// The updates that the journal knows beyond this state, in its order: a start keeps what they made.
     public func openUpdates(in journal: [JournalRecord]) -> [RecordedUpdate] {
         let open = Set(OpenWork(journal, after: self).updates.values)

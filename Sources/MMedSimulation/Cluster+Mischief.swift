@@ -5,6 +5,14 @@ import MMedScheduling
 
 // Larger faults, from time to time.
 extension Cluster {
+    /// A process that starts again may find the newest states damaged.
+    func damageStates() {
+        guard restarts > 0, chance.hit(perMillion: rates.stateDamage), let older = disk.damage(chance.within(1...2))
+        else { return }
+        does(.stateDamaged)
+        ledger.fellBack(to: older)
+    }
+
     func mischief() {
         guard rates.mischiefMilliseconds > 0 else { return }
         put(.mischief, in: UInt64(chance.within(1...(2 * rates.mischiefMilliseconds))) * 1_000)

@@ -9,6 +9,7 @@ extension Cluster {
     func start() {
         guard outcome == nil else { return }
         if now >= diskFullUntil { disk.isFull = false }
+        damageStates()
         var (state, records) = disk.read()
         ledger.read(state, records)
         if restarts > 0 || failedStarts > 0, mutant != .keepsEpoch { state.epoch += 1 }

@@ -11,7 +11,8 @@ public enum Fault: Int, CaseIterable, Sendable {
     case coordinatorKill, killBeforeSend, killAfterSend, killBeforeAppend, killAfterAppend, killBeforeSave,
         killAfterSave
     case secondCoordinator, drain, pause, clockOrigin
-    case appendFails, groupLost, groupTorn, groupUnheard, tornCheckpoint, saveFails, diskFull, slowDisk
+    case appendFails, groupLost, groupTorn, groupUnheard, tornCheckpoint, saveFails, diskFull, slowDisk,
+        stateDamaged
 }
 
 extension Fault {
@@ -57,14 +58,14 @@ struct FaultRates {
     var leaseFailure = 0, hang = 0
     /// For each point before or after a storage or send step of the coordinator.
     var kill = 0
-    /// For each group of records, and for each checkpoint.
-    var append = 0, save = 0
+    /// For each group of records, for each checkpoint, and for the newest state at each start.
+    var append = 0, save = 0, stateDamage = 0
     /// Milliseconds between larger mischief on average; 0 is none.
     var mischiefMilliseconds = 0
 
     static let none = FaultRates()
     static let heavy = FaultRates(
         delay: 130_000, duplicate: 150_000, reorder: 150_000, repetition: 2_000, flip: 1_000, truncate: 400, cut: 1_000,
-        lie: 300_000, leaseFailure: 10_000, hang: 1_000, kill: 60, append: 1_000, save: 3_000,
+        lie: 300_000, leaseFailure: 10_000, hang: 1_000, kill: 60, append: 1_000, save: 3_000, stateDamage: 150_000,
         mischiefMilliseconds: 1_200)
 }

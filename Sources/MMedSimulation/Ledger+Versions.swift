@@ -22,6 +22,9 @@ extension Ledger {
         history[result.name, default: []].append((update.place, result))
     }
 
+    /// The states behind this one cannot be read any more.
+    func fellBack(to state: RunState) { lastSaved = state }
+
     /// What a start reads must be what was written: the last checkpoint, and every record in its place.
     func read(_ state: RunState, _ records: [JournalRecord]) {
         expect(

@@ -12,8 +12,8 @@ final class SimulatedDisk: StorePort {
 
     private struct Content {
         var checkpoint: RunState
-        /// The checkpoint before.
-        var former: RunState
+        /// The states before it, newest first: what they rest on is kept as well.
+        var formers: [RunState] = []
         /// A checkpoint that was cut off while it was written.
         var torn: RunState?
         var records: [JournalRecord] = []
@@ -25,7 +25,14 @@ final class SimulatedDisk: StorePort {
         /// The newest digests of each adapter: in the middle of a step they are in no checkpoint.
         var newest: [Name: [Digest]] = [:]
 
-        var open: Set<Digest> { newest.values.reduce(into: Set(recent)) { $0.formUnion($1) } }
+        /// What updates beyond the state made that a start found, until a state has made them part of itself.
+        var awaited: [AdapterHead] = []
+
+        var open: Set<Digest> {
+            (newest.values + awaited.map(\.digests)).reduce(into: Set(recent)) { $0.formUnion($1) }
+        }
+        /// What this state and those before it rest on.
+        var held: Set<Digest> { formers.reduce(into: checkpoint.blobDigests) { $0.formUnion($1.blobDigests) } }
         var isFull = false
         /// Blobs that are in the disk's cache alone, by the looks that they have been there for.
         var unsynced: [Digest: Int] = [:]
@@ -35,6 +42,7 @@ final class SimulatedDisk: StorePort {
     private let mutant: Mutant?
     private let recentKept = 4
     private let newestKept = 4
+    private let formersKept = 2
 
     init(_ plan: RunPlan, mutant: Mutant? = nil) {
         self.mutant = mutant
@@ -48,7 +56,7 @@ final class SimulatedDisk: StorePort {
                 optimizerSteps: 0)
         }
         let state = RunState(heads: heads)
-        content = Locked(Content(checkpoint: state, former: state, blobs: blobs))
+        content = Locked(Content(checkpoint: state, blobs: blobs))
     }
 
     /// A journal is there before any run.
@@ -96,14 +104,29 @@ final class SimulatedDisk: StorePort {
         let refusal = content.withLock { content -> Refusal? in
             if content.isFull { return .full }
             if content.checkpoint.epoch > state.epoch && isFenced { return .olderEpoch }
-            content.former = content.checkpoint
+            content.formers = Array(([content.checkpoint] + content.formers).prefix(formersKept))
             content.checkpoint = state
             content.torn = nil
-            let kept = state.blobDigests.union(content.open)
+            content.awaited.removeAll(where: state.hasReached)
+            let kept = content.held.union(content.open)
             content.blobs = content.blobs.filter { kept.contains($0.key) }
             return nil
         }
         if let refusal { throw refusal }
+    }
+
+    /// The newest states cannot be read any more, so many of them. Returns the one that a start goes on from; nil where there is
+    /// none, and under a mutant, which is to be caught by what it does itself.
+    func damage(_ count: Int) -> RunState? {
+        content.withLock { content in
+            guard mutant == nil, content.formers.count >= count else { return nil }
+            // Epochs never go back: the manifest names the newest one.
+            let epoch = content.checkpoint.epoch
+            content.checkpoint = content.formers[count - 1]
+            content.checkpoint.epoch = epoch
+            content.formers.removeFirst(count)
+            return content.checkpoint
+        }
     }
 
     /// What a start reads: the checkpoint that the manifest names, and the journal up to its last whole group.
@@ -113,7 +136,7 @@ final class SimulatedDisk: StorePort {
             switch mutant {
             case .acceptsTornTail: records += content.tail
             case .acceptsTornCheckpoint: state = content.torn ?? state
-            case .readsOldCheckpoint: state = content.former
+            case .readsOldCheckpoint: state = content.formers.first ?? state
             default: break
             }
             state.epoch = content.checkpoint.epoch
@@ -127,14 +150,10 @@ final class SimulatedDisk: StorePort {
             (content.recent, content.newest, content.tail) = ([], [:], [])
             for digest in content.unsynced.keys { content.blobs[digest] = nil }
             content.unsynced = [:]
-            var kept = content.checkpoint.blobDigests
+            var kept = content.held
             if mutant == .collectsLiveBlobs { kept = Set(content.checkpoint.heads.map(\.reference.digest)) }
             let made = Set(updates.flatMap(\.result.head.digests)).filter { content.blobs[$0] != nil }
-            for update in updates {
-                let name = update.result.head.reference.name
-                let whole = update.result.head.digests.filter(made.contains)
-                content.newest[name] = ((content.newest[name] ?? []) + whole).suffix(newestKept)
-            }
+            content.awaited = updates.map(\.result.head)
             kept.formUnion(made)
             content.blobs = content.blobs.filter { kept.contains($0.key) }
             return made

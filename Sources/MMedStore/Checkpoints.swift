@@ -15,8 +15,29 @@ public struct LoadedCheckpoint: Sendable {
     public let journal: JournalHead
 }
 
+/// What a run goes on from.
+public struct WholeCheckpoint: Sendable {
+    /// The newest state that is whole.
+    public let checkpoint: LoadedCheckpoint
+    /// Those before it that are left, newest first.
+    public let older: [RunState]
+    /// What is wrong with those behind it, newest first.
+    public let damaged: [MMedError]
+}
+
 private struct ManifestFormat: Codable {
     var format: Int
+}
+
+/// A state on the disk, and the journal's head when it was written.
+private struct StateEntry: Codable {
+    var number: Int
+    var bytes: Int
+    var sha256: String
+    var journalSequence: Int64
+    var journalChain: String
+
+    static func file(_ number: Int) -> String { "checkpoints/\(number).json" }
 }
 
 private struct ManifestRecord: Codable {
@@ -29,8 +50,16 @@ private struct ManifestRecord: Codable {
     var epoch: UInt64
     var journalSequence: Int64
     var journalChain: String
+    /// The states before it that the folder still has all blobs of, newest first; nil in the folders of older releases, which
+    /// have none.
+    var former: [StateEntry]?
     /// SHA-256 of the record without this field; nil in the folders of older releases.
     var sha256OfThis: String?
+
+    var newest: StateEntry {
+        StateEntry(
+            number: number, bytes: bytes, sha256: sha256, journalSequence: journalSequence, journalChain: journalChain)
+    }
 
     /// The digest that belongs to the other fields.
     func check() throws -> String {
@@ -41,13 +70,16 @@ private struct ManifestRecord: Codable {
 }
 
 extension RunFolder {
-    private static var format: Int { 2 }
-    private static var kept: Int { 3 }
+    private static var format: Int { 3 }
+    /// Format 2 has the same fields but the states before the newest.
+    private static var formatsRead: ClosedRange<Int> { 2...format }
+    /// States that a folder keeps, with all that they rest on.
+    public static var statesKept: Int { 3 }
 
-    /// The states before it are no help: the journal has gone on, and a run takes up its journal at one place.
     private static let mendOfState =
-        "restore it from a backup of this run (any copy of the file does); without one, begin the run in another folder and "
-        + "keep this one: its adapters, blobs and journal are whole"
+        "restore it from a backup of this run (any copy of the file does); without one `mmed-coord start --resume` goes on from "
+        + "the newest state that is whole, and where none is, begin the run in another folder and keep this one: its adapters, "
+        + "blobs and journal are whole"
 
     /// What helps where a file is missing that every run has once it goes on.
     public static let mendOfMissingRun =
@@ -77,23 +109,33 @@ extension RunFolder {
         return states.contains { $0.hasSuffix(".json") && $0 != "1.json" }
     }
 
-    /// Writes the state, then the manifest that names it; both are on the disk when the call returns.
-    public func saveCheckpoint(_ state: RunState, planDigest: Digest, journal: JournalHead) throws {
-        let number = ((try? readManifest())?.number ?? 0) + 1
+    /// Writes the state, then the manifest that names it; both are on the disk when the call returns. States behind `goneBackTo`
+    /// cannot be gone back to any more.
+    public func saveCheckpoint(
+        _ state: RunState, planDigest: Digest, journal: JournalHead, goneBackTo last: Int? = nil
+    ) throws {
+        let former = try? readManifest()
+        let number = (former?.number ?? 0) + 1
         let bytes = try SortedJSON.bytes(StateRecord(state))
-        let file = "checkpoints/\(number).json"
+        let file = StateEntry.file(number)
         try writeWhole(bytes, to: path + "/" + file)
         try Failpoint.pass(.checkpointStateWritten)
         var manifest = ManifestRecord(
             format: RunFolder.format, number: number, file: file, bytes: bytes.count,
             sha256: ContentDigest.of(bytes).hex, plan: planDigest.hex, epoch: state.epoch,
             journalSequence: journal.sequence, journalChain: journal.chain.hex)
+        manifest.former = former.map { former in
+            ([former.newest] + (former.former ?? [])).filter { entry in
+                entry.number <= last ?? .max && entry.number > number - RunFolder.statesKept
+            }
+        }
         manifest.sha256OfThis = try manifest.check()
         try writeWhole(try SortedJSON.bytes(manifest) + [0x0A], to: manifestPath)
         try Failpoint.pass(.checkpointManifestWritten)
         // Old states are removed only after the new one is in place.
-        if number > RunFolder.kept {
-            try? FileManager.default.removeItem(atPath: path + "/checkpoints/\(number - RunFolder.kept).json")
+        if number > RunFolder.statesKept {
+            let oldest = StateEntry.file(number - RunFolder.statesKept)
+            try? FileManager.default.removeItem(atPath: path + "/" + oldest)
         }
     }
 
@@ -105,25 +147,54 @@ extension RunFolder {
     /// The newest checkpoint of a folder that another process may own.
     public static func loadCheckpoint(path: String) throws -> LoadedCheckpoint {
         let manifest = try readManifest(path: path)
-        let statePath = path + "/" + manifest.file
-        guard manifest.file == "checkpoints/\(manifest.number).json",
-            let data = FileManager.default.contents(atPath: statePath)
-        else {
+        return try load(manifest.newest, of: manifest, path: path)
+    }
+
+    /// The states before the newest that the folder keeps, newest first: each verified, or what is wrong with it. Throws
+    /// `badData` where there is no manifest.
+    public static func loadFormerCheckpoints(path: String) throws -> [Result<LoadedCheckpoint, any Error>] {
+        let manifest = try readManifest(path: path)
+        return (manifest.former ?? []).map { entry in
+            Result { try load(entry, of: manifest, path: path) }
+        }
+    }
+
+    /// The newest state that is whole with all that it rests on. Throws what is wrong with the newest where none is.
+    public func loadNewestWhole() throws -> WholeCheckpoint {
+        var states = [Result { try loadCheckpoint() }]
+        states += (try? RunFolder.loadFormerCheckpoints(path: path)) ?? []
+        var damaged: [MMedError] = []
+        for (place, state) in states.enumerated() {
+            do {
+                let loaded = try state.get()
+                for digest in loaded.state.blobDigests.sorted() { _ = try blob(digest) }
+                let older = states[(place + 1)...].compactMap { try? $0.get().state }
+                return WholeCheckpoint(checkpoint: loaded, older: older, damaged: damaged)
+            } catch let error as MMedError { damaged.append(error) }
+        }
+        throw damaged[0]
+    }
+
+    private static func load(_ entry: StateEntry, of manifest: ManifestRecord, path: String) throws -> LoadedCheckpoint
+    {
+        let statePath = path + "/" + StateEntry.file(entry.number)
+        guard let data = FileManager.default.contents(atPath: statePath) else {
             throw MMedError(.badData, at: statePath, "the checkpoint is missing", mend: mendOfState)
         }
         let bytes = [UInt8](data)
-        guard bytes.count == manifest.bytes, ContentDigest.of(bytes).hex == manifest.sha256,
-            let plan = Digest(hex: manifest.plan), let chain = Digest(hex: manifest.journalChain)
+        guard bytes.count == entry.bytes, ContentDigest.of(bytes).hex == entry.sha256,
+            let plan = Digest(hex: manifest.plan), let chain = Digest(hex: entry.journalChain)
         else {
             throw MMedError(
                 .badData, at: statePath, "the checkpoint does not match its manifest",
                 mend: mendOfState)
         }
         do {
-            let record = try JSONDecoder().decode(StateRecord.self, from: data)
+            var state = try JSONDecoder().decode(StateRecord.self, from: data).value(statePath)
+            state.epoch = max(state.epoch, manifest.epoch)
             return LoadedCheckpoint(
-                state: try record.value(statePath), planDigest: plan, number: manifest.number,
-                journal: JournalHead(sequence: manifest.journalSequence, chain: chain))
+                state: state, planDigest: plan, number: entry.number,
+                journal: JournalHead(sequence: entry.journalSequence, chain: chain))
         } catch let error as DecodingError {
             throw MMedError(.badData, at: statePath, "not a checkpoint (\(error))", mend: mendOfState)
         }
@@ -143,9 +214,9 @@ extension RunFolder {
         do {
             // Another format may have other fields.
             let found = try JSONDecoder().decode(ManifestFormat.self, from: data).format
-            guard found == format else {
+            guard formatsRead.contains(found) else {
                 throw MMedError(
-                    .badData, at: file, "format \(found), this program reads \(format)",
+                    .badData, at: file, "format \(found), this program reads \(formatsRead.lowerBound) and \(format)",
                     mend: "resume with the program that wrote it")
             }
             let manifest = try JSONDecoder().decode(ManifestRecord.self, from: data)

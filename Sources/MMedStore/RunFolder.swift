@@ -70,20 +70,24 @@ public final class RunFolder: Sendable {
     /// Whether a file has the name of this blob, readable or not.
     public func holdsBlob(_ digest: Digest) -> Bool { FileManager.default.fileExists(atPath: blobPath(digest)) }
 
+    private static let mendOfBlob =
+        "restore it from a backup; without one `mmed-coord start --resume` goes on from the newest state that is whole, and where "
+        + "none is, begin the run anew"
+
     /// A blob of a folder that another process may own. Throws `badData` when it is missing or damaged.
     public static func readBlob(_ digest: Digest, path: String) throws -> [UInt8] {
         let blob = path + "/blobs/" + digest.hex
         guard FileManager.default.fileExists(atPath: blob) else {
             throw MMedError(
                 .badData, at: blob, "the run rests on this file, and it is missing",
-                mend: "restore it from a backup, or begin the run anew")
+                mend: RunFolder.mendOfBlob)
         }
         let file = try MappedFile(path: blob)
         let bytes = try file.bytes(at: 0, count: file.count)
         guard ContentDigest.of(bytes) == digest else {
             throw MMedError(
                 .badData, at: blob, "the content does not have the digest of its name",
-                mend: "restore the file from a backup, or begin the run anew")
+                mend: RunFolder.mendOfBlob)
         }
         return bytes
     }

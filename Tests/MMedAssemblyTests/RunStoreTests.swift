@@ -56,14 +56,37 @@ import Testing
                         biasCorrection2: 1, clipFactor: 1), gradientDigest: other, gradientNorm: 0), examples: [])
         }
         let next = store()
-        let kept = next.clean(RunState(heads: []), keeping: [update(weights, moments), update(lost, moments)])
+        let kept = next.clean(RunState(heads: []), [], keeping: [update(weights, moments), update(lost, moments)])
         #expect(kept == [weights, moments])
         let names = Set(try FileManager.default.contentsOfDirectory(atPath: scratch.path + "/run/blobs"))
         #expect(names == [weights.hex, moments.hex])
         #expect(try next.blob(weights) == [1, 2, 3])
         for byte in UInt8(10)..<14 { _ = try next.put([byte], of: adapter) }
         try next.save(RunState(heads: []))
+        #expect(FileManager.default.fileExists(atPath: path(weights)), "the run has not come there yet")
+        let newest = AdapterReference(name: adapter, version: 2, digest: try next.put([14]))
+        try next.save(RunState(heads: [AdapterHead(reference: newest, momentsDigest: nil, optimizerSteps: 2)]))
         #expect(!FileManager.default.fileExists(atPath: path(weights)), "nothing needs it any more")
+    }
+
+    /// A run may go back to each of the three newest states, so all that they rest on stays, and goes with them.
+    @Test func whatTheNewestThreeStatesRestOnIsKept() throws {
+        let adapter = try #require(Name("adapter"))
+        func state(_ digest: Digest) -> RunState {
+            let reference = AdapterReference(name: adapter, version: 1, digest: digest)
+            return RunState(heads: [AdapterHead(reference: reference, momentsDigest: nil, optimizerSteps: 1)])
+        }
+        func isThere(_ digest: Digest) -> Bool { FileManager.default.fileExists(atPath: path(digest)) }
+        let former = store()
+        let digests = try (0..<4).map { try former.put([UInt8($0)]) }
+        let next = store()
+        _ = next.clean(state(digests[2]), [state(digests[1]), state(digests[0])], keeping: [])
+        #expect(digests.map(isThere) == [true, true, true, false])
+        let newer = try (10..<12).map { try next.put([UInt8($0)], of: adapter) }
+        try next.save(state(newer[0]))
+        #expect(digests.map(isThere) == [false, true, true, false])
+        try next.save(state(newer[1]))
+        #expect(digests.map(isThere) == [false, false, true, false] && newer.allSatisfy(isThere))
     }
 
     @Test func aDamagedBlobIsAnErrorThatNamesItsFile() throws {

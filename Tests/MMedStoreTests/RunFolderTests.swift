@@ -40,6 +40,12 @@ private func sampleState() throws -> RunState {
     return state
 }
 
+private func withEpoch(_ epoch: UInt64, _ state: RunState) -> RunState {
+    var state = state
+    state.epoch = epoch
+    return state
+}
+
 @Suite struct RunFolderTests {
     @Test func sha256MatchesTheStandardsExamples() {
         // FIPS 180-4 examples: the empty message and "abc".
@@ -76,6 +82,86 @@ private func sampleState() throws -> RunState {
         bytes[bytes.count / 2] ^= 1
         try Data(bytes).write(to: URL(fileURLWithPath: file))
         #expect(throws: MMedError.self) { try folder.loadCheckpoint() }
+    }
+
+    /// Five states of a run whose epoch grows, each of which rests on a blob of its own.
+    private func fiveStates(_ folder: RunFolder) throws -> [RunState] {
+        let states = try (1...5).map { number in
+            var state = try sampleState()
+            let digest = try folder.putBlob([UInt8(number)])
+            state.heads[0].reference.digest = digest
+            state.heads[0].momentsDigest = try folder.putBlob([0])
+            state.tracks[0].start = nil
+            state.tracks[0].recent = []
+            (state.stageHeads, state.merged) = ([], nil)
+            state.epoch = UInt64(number)
+            return state
+        }
+        for (place, state) in states.enumerated() {
+            let head = JournalHead(sequence: Int64(place), chain: ContentDigest.of([UInt8(place)]))
+            try folder.saveCheckpoint(state, planDigest: ContentDigest.of([]), journal: head)
+        }
+        return states
+    }
+
+    private func write(_ text: String, to path: String) throws {
+        try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+    }
+
+    @Test func theNewestWholeStateIsFound() throws {
+        let scratch = Scratch()
+        let folder = try RunFolder(path: scratch.path)
+        var states = try fiveStates(folder)
+        var found = try folder.loadNewestWhole()
+        #expect(found.checkpoint.state == states[4] && found.damaged.isEmpty)
+        #expect(found.older == [states[3], states[2]].map { withEpoch(5, $0) })
+
+        try write("{}", to: scratch.path + "/checkpoints/5.json")
+        found = try folder.loadNewestWhole()
+        // Fences of any former process stay older than those of the next one.
+        states = states.map { withEpoch(5, $0) }
+        #expect(found.checkpoint.state == states[3] && found.checkpoint.number == 4)
+        #expect(found.checkpoint.journal.sequence == 3)
+        #expect(found.damaged.map(\.place) == [scratch.path + "/checkpoints/5.json"])
+        #expect(throws: MMedError.self) { try folder.loadCheckpoint() }
+
+        folder.remove([states[3].heads[0].reference.digest])
+        found = try folder.loadNewestWhole()
+        #expect(found.checkpoint.state == states[2] && found.damaged.count == 2 && found.older.isEmpty)
+
+        try write("", to: scratch.path + "/checkpoints/3.json")
+        let error = #expect(throws: MMedError.self) { try folder.loadNewestWhole() }
+        #expect(error?.place == scratch.path + "/checkpoints/5.json")
+    }
+
+    @Test func aStateThatWasLeftBehindIsNotGoneBackTo() throws {
+        let scratch = Scratch()
+        let folder = try RunFolder(path: scratch.path)
+        let states = try fiveStates(folder)
+        try folder.saveCheckpoint(
+            states[3], planDigest: ContentDigest.of([]), journal: JournalHead(sequence: 9, chain: ContentDigest.of([])),
+            goneBackTo: 4)
+        let former = try RunFolder.loadFormerCheckpoints(path: scratch.path).map { try $0.get().number }
+        #expect(former == [4])
+        #expect(try folder.loadCheckpoint().number == 6)
+    }
+
+    /// The format before the states before the newest were named.
+    @Test func aManifestOfTheFormerFormatIsRead() throws {
+        let scratch = Scratch()
+        let folder = try RunFolder(path: scratch.path)
+        let states = try fiveStates(folder)
+        let path = scratch.path + "/checkpoint.json"
+        let data = try #require(FileManager.default.contents(atPath: path))
+        var manifest = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+        (manifest["format"], manifest["former"], manifest["sha256OfThis"]) = (2, nil, nil)
+        try JSONSerialization.data(withJSONObject: manifest).write(to: URL(fileURLWithPath: path))
+        let found = try folder.loadNewestWhole()
+        #expect(found.checkpoint.state == states[4] && found.older.isEmpty)
+        manifest["format"] = 4
+        try JSONSerialization.data(withJSONObject: manifest).write(to: URL(fileURLWithPath: path))
+        let error = #expect(throws: MMedError.self) { try folder.loadNewestWhole() }
+        #expect(error?.problem == "format 4, this program reads 2 and 3")
     }
 
     @Test func aSecondOwnerIsTurnedAway() throws {

@@ -5,11 +5,12 @@ import MMedStore
 
 /// The `verify` and `lineage` commands: what a run's journal says, and whether it can be believed.
 public enum JournalTool {
-    /// Checks the whole hash chain, the checkpoint, every blob that it names, that the exported folders hold what their blobs
+    /// Checks the whole hash chain, the checkpoint and those before it, every blob that they name, that the exported folders hold what their blobs
     /// do, and that the configuration is the run's; returns what was found.
     /// Throws `badData` naming the first thing that is damaged, `tryAgain` while a coordinator works in the folder.
     public static func verify(folder: String) throws -> String {
         let loaded = try RunFolder.loadCheckpoint(path: folder)
+        let former = try RunFolder.loadFormerCheckpoints(path: folder).map { try $0.get() }
         let journal = try Journal(existingIn: folder)
         let head = try journal.verify()
         try journal.verifyTail(from: loaded.journal)
@@ -17,16 +18,18 @@ public enum JournalTool {
         try launch.requireConfiguration(folder)
         let adapters = ExportedAdapter.all(in: loaded.state)
         let foldersByDigest = Dictionary(grouping: adapters, by: \.digest)
-        let blobs = loaded.state.blobDigests
+        let blobs = former.reduce(into: loaded.state.blobDigests) { $0.formUnion($1.state.blobDigests) }
         for digest in blobs.sorted() {
             let content = try RunFolder.readBlob(digest, path: folder)
             for adapter in foldersByDigest[digest] ?? [] {
                 try adapter.verify(below: folder, content: content, baseModel: launch.baseModel)
             }
         }
+        let numbers = former.map { String($0.number) }.joined(separator: ", ")
+        let before = former.isEmpty ? "" : "; before it \(numbers)"
         return """
             journal      \(head.sequence) records, chain \(head.chain.short)
-            checkpoint   \(loaded.number), written after record \(loaded.journal.sequence)
+            checkpoint   \(loaded.number), written after record \(loaded.journal.sequence)\(before)
             blobs        \(blobs.count), each with the digest of its name
             adapters     \(adapters.count) exported folders, each with the numbers of its blob
             config       as the run began
