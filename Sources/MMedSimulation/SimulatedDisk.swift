@@ -116,10 +116,10 @@ final class SimulatedDisk: StorePort {
     }
 
     /// The newest states cannot be read any more, so many of them. Returns the one that a start goes on from; nil where there is
-    /// none, and under a mutant, which is to be caught by what it does itself.
+    /// none, and under most mutants, which are to be caught by what they do themselves.
     func damage(_ count: Int) -> RunState? {
         content.withLock { content in
-            guard mutant == nil, content.formers.count >= count else { return nil }
+            guard mutant == nil || mutant == .forgetsOpenUpdates, content.formers.count >= count else { return nil }
             // Epochs never go back: the manifest names the newest one.
             let epoch = content.checkpoint.epoch
             content.checkpoint = content.formers[count - 1]
@@ -153,7 +153,7 @@ final class SimulatedDisk: StorePort {
             var kept = content.held
             if mutant == .collectsLiveBlobs { kept = Set(content.checkpoint.heads.map(\.reference.digest)) }
             let made = Set(updates.flatMap(\.result.head.digests)).filter { content.blobs[$0] != nil }
-            content.awaited = updates.map(\.result.head)
+            content.awaited = mutant == .forgetsOpenUpdates ? [] : updates.map(\.result.head)
             kept.formUnion(made)
             content.blobs = content.blobs.filter { kept.contains($0.key) }
             return made
