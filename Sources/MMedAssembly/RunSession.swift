@@ -19,8 +19,8 @@ public struct RunSession: Sendable {
     private let openRecords: [JournalRecord]
     /// Blobs of updates among them.
     private let kept: Set<Digest>
-    /// What is wrong with the states behind the one that the run goes on from.
-    private let damagedStates: [MMedError]
+    /// What was to be gone on from; nil where the run begins.
+    private let found: WholeCheckpoint?
     /// Exported folders that were lost or damaged, and are whole again.
     private let restored: [String]
     /// What the run was computed by before and is now; nil when that is the same, the run begins, or nobody knows.
@@ -53,9 +53,8 @@ public struct RunSession: Sendable {
             try launch.write(in: folder)
         }
         let layouts = run.layouts
-        let found = isResumed ? try folder.loadNewestWhole() : nil
+        found = isResumed ? try folder.loadNewestWhole() : nil
         let loaded = found?.checkpoint
-        damagedStates = found?.damaged ?? []
         if let loaded, loaded.planDigest != run.planDigest || !launch.changed(run.inputs).isEmpty {
             throw launch.changedInputs(run.inputs, folderPath)
         }
@@ -70,10 +69,12 @@ public struct RunSession: Sendable {
             var raised = loaded.state
             raised.epoch += 1
             state = raised
-            kept = store.clean(state, found?.older ?? [], keeping: state.openUpdates(in: openRecords))
+            let older = (found?.older ?? []).map(\.state)
+            kept = store.clean(state, older, keeping: state.openUpdates(in: openRecords))
             restored = try store.export(state)
         } else {
             state = try RunSession.initial(run, layouts, store)
+            store.hold([state])
             (openRecords, kept, restored) = ([], [], [])
             try journal.file.begin(
                 run: run.name, plan: run.planDigest, model: run.host.digest, seed: run.plan.seed,
@@ -82,14 +83,16 @@ public struct RunSession: Sendable {
         // Before the checkpoint: whoever finds one goes on by what is said here.
         if isResumed { try launch.write(in: folder) }
         let head = try journal.file.head()
-        let (place, begun) = (folder, state)
+        let (place, begun, former) = (folder, state, found)
         try hitNow("epoch-raise") {
-            try place.saveCheckpoint(begun, planDigest: run.planDigest, journal: head, goneBackTo: loaded?.number)
+            try place.saveCheckpoint(begun, planDigest: run.planDigest, journal: head, inPlaceOf: former)
         }
         let budget = TokenBudget(run.plan)
         telemetry = try RunTelemetry(
             folder: folderPath, secondsPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) },
             stagesDone: state.stage)
+        // At once: the next start finds nothing of it.
+        if let found { RunSession.damageLines(found).forEach(telemetry.log) }
         crash = try inHand.open(folder: folder.path)
         CrashMarks.watch(inHand)
     }
@@ -146,6 +149,7 @@ public struct RunSession: Sendable {
         logConditions()
         say("run \(run.name): listening at \(endpoint.boundAddress), folder \(folder.path)")
         say("follow it with: tail -f \(folder.path)/progress.log")
+        for damaged in found?.damaged ?? [] { say("checkpoint \(damaged.number) is damaged: \(damaged.error.place)") }
         let path = folder.path
         let signals = StopSignals(isHangupWish: keys == nil) {
             telemetry.clear()
@@ -178,6 +182,16 @@ public struct RunSession: Sendable {
         return outcome
     }
 
+    private static func damageLines(_ found: WholeCheckpoint) -> [LogEntry] {
+        found.damaged.map { damaged in
+            let fields: [LogEntry.Field] = [
+                .init("checkpoint", .int(damaged.number)), .init("goes_on_from", .int(found.checkpoint.number)),
+                .init("what", .text("\(damaged.error.place): \(damaged.error.problem)")),
+            ]
+            return LogEntry(.warn, scope: "run", event: "state-damaged", fields: fields)
+        }
+    }
+
     /// What is otherwise than the files of the run would make one think.
     private func logConditions() {
         for sentence in run.data.leftOut {
@@ -191,13 +205,6 @@ public struct RunSession: Sendable {
                 .init("mend", .text("to have the bytes of an unbroken run, resume with the same build and processor")),
             ]
             telemetry.log(LogEntry(.warn, scope: "run", event: "machine-differs", fields: fields))
-        }
-        for damaged in damagedStates {
-            let fields: [LogEntry.Field] = [
-                .init("what", .text("\(damaged.place): \(damaged.problem)")),
-                .init("goes_on", .text("from the state before it and from the journal")),
-            ]
-            telemetry.log(LogEntry(.warn, scope: "run", event: "state-damaged", fields: fields))
         }
         for path in restored {
             telemetry.log(LogEntry(.info, scope: "run", event: "folder-restored", fields: [.init("path", .text(path))]))

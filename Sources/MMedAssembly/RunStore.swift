@@ -23,10 +23,10 @@ final class RunStore: StorePort {
         var newest: [Name: [Digest]] = [:]
         /// Digests put since the start and not removed.
         var stored = Set<Digest>()
-        /// What updates beyond the state made that a start found, until a state has made them part of itself.
+        /// The newest states on the disk, newest first: a start may go back to each.
+        var held: [RunState] = []
+        /// What updates beyond the state made that a start found, until all of these states have it behind them.
         var awaited: [AdapterHead] = []
-        /// What the newest states rest on, newest first.
-        var held: [Set<Digest>] = []
         var exported = Set<String>()
 
         mutating func note(_ digests: [Digest], of adapter: Name, kept: Int) {
@@ -36,13 +36,13 @@ final class RunStore: StorePort {
     private let cache = Locked(Cache())
     private let blobsCached = 12
     private let recentKept = 32
-    /// Weights and moments of the newest update and of the one before, or of all updates of a step.
+    /// Weights and moments of all updates of so many steps as a run may go back.
     private let newestKept: Int
 
     init(
         folder: RunFolder, journal: Journal, planDigest: Digest, baseModel: String, updatesPerStep: Int
     ) {
-        newestKept = 2 * max(2, updatesPerStep)
+        newestKept = 2 * updatesPerStep * RunFolder.statesKept
         self.folder = folder
         self.journal = journal
         self.planDigest = planDigest
@@ -79,19 +79,25 @@ final class RunStore: StorePort {
 
     func save(_ state: RunState) throws {
         try export(state)
+        // A run that is stopped between two steps saves once more: two copies would push an older state out.
+        if cache.withLock({ $0.held.first == state }) { return }
         // Everything that the state rests on is in the journal by now, and nothing is being written to it.
         try folder.saveCheckpoint(state, planDigest: planDigest, journal: try journal.head())
         let garbage = cache.withLock { cache in
-            cache.held = Array(([state.blobDigests] + cache.held).prefix(RunFolder.statesKept))
-            cache.awaited.removeAll(where: state.hasReached)
-            let named = Array(cache.newest.values) + cache.awaited.map(\.digests)
-            let open = (named + cache.held.map { Array($0) }).reduce(into: Set(cache.recent)) { $0.formUnion($1) }
+            let held = Array(([state] + cache.held).prefix(RunFolder.statesKept))
+            cache.held = held
+            cache.awaited.removeAll { head in held.allSatisfy { $0.hasReached(head) } }
+            let named = Array(cache.newest.values) + cache.awaited.map(\.digests) + held.map { Array($0.blobDigests) }
+            let open = named.reduce(into: Set(cache.recent)) { $0.formUnion($1) }
             let garbage = cache.stored.subtracting(open)
             cache.stored.subtract(garbage)
             return garbage
         }
         folder.remove(garbage)
     }
+
+    /// The states that the disk has as the process begins, newest first.
+    func hold(_ states: [RunState]) { cache.withLock { $0.held = states } }
 
     /// Takes away what a former process left behind: blobs that neither the checkpoint nor an older one that is kept nor one of
     /// these updates beyond it names, and what was unfinished. Returns the updates' blobs that are there and whole.
@@ -102,11 +108,12 @@ final class RunStore: StorePort {
             let whole = update.result.head.digests.filter { (try? folder.blob($0)) != nil }
             kept.formUnion(whole)
         }
-        let held = ([state] + older).map(\.blobDigests)
-        let named = held.reduce(into: kept) { $0.formUnion($1) }
+        let held = [state] + older
+        let named = held.reduce(into: kept) { $0.formUnion($1.blobDigests) }
+        hold(held)
         cache.withLock { cache in
-            (cache.held, cache.awaited) = (held, updates.map(\.result.head))
-            cache.stored.formUnion(named.filter(folder.holdsBlob))
+            cache.awaited = updates.map(\.result.head)
+            cache.stored.formUnion(named)
         }
         folder.keepOnly(named)
         folder.removeUnfinishedFolders()

@@ -90,7 +90,7 @@ extension AdapterHead {
 }
 
 extension RunState {
-    /// True when an update that this head came of is part of the state: nobody starts from the head's base any more.
+    /// True when the update that this head came of is part of the state: a run that goes on from here asks for it no more.
     public func hasReached(_ head: AdapterHead) -> Bool {
         heads.contains { $0.reference.name == head.reference.name && $0.reference.version >= head.reference.version }
     }

@@ -175,6 +175,8 @@ extension Mutant {
     /// What goes wrong while it is looked for: more of what it needs to show itself.
     var rates: FaultRates {
         var rates = FaultRates.heavy
+        // A run that goes back would hide some; one is only seen there.
+        if self != .forgetsOpenUpdates { rates.stateDamage = 0 }
         switch self {
         case .retriesForEver, .givesUpAtOnce, .resumesWithoutDrops: rates.leaseFailure = 300_000
         case .ignoresFailedSync: rates.append = 20_000

@@ -25,7 +25,7 @@ final class SimulatedDisk: StorePort {
         /// The newest digests of each adapter: in the middle of a step they are in no checkpoint.
         var newest: [Name: [Digest]] = [:]
 
-        /// What updates beyond the state made that a start found, until a state has made them part of itself.
+        /// What updates beyond the state made that a start found, until all states have it behind them.
         var awaited: [AdapterHead] = []
 
         var open: Set<Digest> {
@@ -41,11 +41,12 @@ final class SimulatedDisk: StorePort {
     private let content: Locked<Content>
     private let mutant: Mutant?
     private let recentKept = 4
-    private let newestKept = 4
+    private let newestKept: Int
     private let formersKept = 2
 
     init(_ plan: RunPlan, mutant: Mutant? = nil) {
         self.mutant = mutant
+        newestKept = 2 * plan.updatesPerStep * (formersKept + 1)
         var blobs: [Digest: [UInt8]] = [:]
         let heads = plan.adapters.map { adapter in
             let bytes = SimulatedEngine.initialContent(adapter.name)
@@ -98,16 +99,19 @@ final class SimulatedDisk: StorePort {
         }
     }
 
-    /// Writes a checkpoint; a start, which raises the epoch, may do so over any older one.
-    func write(_ state: RunState) throws(Refusal) {
+    /// Writes a checkpoint. A start, which raises the epoch, may do so over any older one, and in the place of what it read.
+    func write(_ state: RunState, isStart: Bool = false) throws(Refusal) {
         let isFenced = mutant != .letsOldEpochWrite
         let refusal = content.withLock { content -> Refusal? in
             if content.isFull { return .full }
             if content.checkpoint.epoch > state.epoch && isFenced { return .olderEpoch }
-            content.formers = Array(([content.checkpoint] + content.formers).prefix(formersKept))
+            if !isStart, content.checkpoint != state {
+                content.formers = Array(([content.checkpoint] + content.formers).prefix(formersKept))
+            }
             content.checkpoint = state
             content.torn = nil
-            content.awaited.removeAll(where: state.hasReached)
+            let states = [state] + content.formers
+            content.awaited.removeAll { head in states.allSatisfy { $0.hasReached(head) } }
             let kept = content.held.union(content.open)
             content.blobs = content.blobs.filter { kept.contains($0.key) }
             return nil
@@ -116,10 +120,10 @@ final class SimulatedDisk: StorePort {
     }
 
     /// The newest states cannot be read any more, so many of them. Returns the one that a start goes on from; nil where there is
-    /// none, and under most mutants, which are to be caught by what they do themselves.
+    /// none.
     func damage(_ count: Int) -> RunState? {
         content.withLock { content in
-            guard mutant == nil || mutant == .forgetsOpenUpdates, content.formers.count >= count else { return nil }
+            guard content.formers.count >= count else { return nil }
             // Epochs never go back: the manifest names the newest one.
             let epoch = content.checkpoint.epoch
             content.checkpoint = content.formers[count - 1]

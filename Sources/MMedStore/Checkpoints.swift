@@ -17,12 +17,20 @@ public struct LoadedCheckpoint: Sendable {
 
 /// What a run goes on from.
 public struct WholeCheckpoint: Sendable {
-    /// The newest state that is whole.
+    /// A state that cannot be gone back to.
+    public struct Damage: Sendable {
+        /// Its number.
+        public let number: Int
+        /// What is wrong with it, or with a blob that it rests on.
+        public let error: MMedError
+    }
+
+    /// The newest state that is whole with all that it rests on.
     public let checkpoint: LoadedCheckpoint
-    /// Those before it that are left, newest first.
-    public let older: [RunState]
-    /// What is wrong with those behind it, newest first.
-    public let damaged: [MMedError]
+    /// Those before it that are, newest first.
+    public let older: [LoadedCheckpoint]
+    /// The others, newest first.
+    public let damaged: [Damage]
 }
 
 private struct ManifestFormat: Codable {
@@ -77,9 +85,9 @@ extension RunFolder {
     public static var statesKept: Int { 3 }
 
     private static let mendOfState =
-        "restore it from a backup of this run (any copy of the file does); without one `mmed-coord start --resume` goes on from "
-        + "the newest state that is whole, and where none is, begin the run in another folder and keep this one: its adapters, "
-        + "blobs and journal are whole"
+        "restore it from a backup of this run (any copy of the file does); without one `mmed-coord start --resume` goes "
+        + "on from the newest state that is whole, and where none is, begin the run in another folder and keep this one: "
+        + "its adapters, blobs and journal are whole"
 
     /// What helps where a file is missing that every run has once it goes on.
     public static let mendOfMissingRun =
@@ -109,13 +117,13 @@ extension RunFolder {
         return states.contains { $0.hasSuffix(".json") && $0 != "1.json" }
     }
 
-    /// Writes the state, then the manifest that names it; both are on the disk when the call returns. States behind `goneBackTo`
-    /// cannot be gone back to any more.
+    /// Writes the state, then the manifest that names it; both are on the disk when the call returns. The states before it are
+    /// kept, or in the place of what a start found it is a copy of that with what was whole before.
     public func saveCheckpoint(
-        _ state: RunState, planDigest: Digest, journal: JournalHead, goneBackTo last: Int? = nil
+        _ state: RunState, planDigest: Digest, journal: JournalHead, inPlaceOf found: WholeCheckpoint? = nil
     ) throws {
-        let former = try? readManifest()
-        let number = (former?.number ?? 0) + 1
+        let last = try? readManifest()
+        let number = (last?.number ?? 0) + 1
         let bytes = try SortedJSON.bytes(StateRecord(state))
         let file = StateEntry.file(number)
         try writeWhole(bytes, to: path + "/" + file)
@@ -124,18 +132,24 @@ extension RunFolder {
             format: RunFolder.format, number: number, file: file, bytes: bytes.count,
             sha256: ContentDigest.of(bytes).hex, plan: planDigest.hex, epoch: state.epoch,
             journalSequence: journal.sequence, journalChain: journal.chain.hex)
-        manifest.former = former.map { former in
-            ([former.newest] + (former.former ?? [])).filter { entry in
-                entry.number <= last ?? .max && entry.number > number - RunFolder.statesKept
-            }
-        }
+        let former = last.map { [$0.newest] + ($0.former ?? []) } ?? []
+        let kept = found.map { found in former.filter { entry in found.older.contains { $0.number == entry.number } } }
+        manifest.former = Array((kept ?? former).prefix(RunFolder.statesKept - 1))
         manifest.sha256OfThis = try manifest.check()
         try writeWhole(try SortedJSON.bytes(manifest) + [0x0A], to: manifestPath)
         try Failpoint.pass(.checkpointManifestWritten)
-        // Old states are removed only after the new one is in place.
-        if number > RunFolder.statesKept {
-            let oldest = StateEntry.file(number - RunFolder.statesKept)
-            try? FileManager.default.removeItem(atPath: path + "/" + oldest)
+        removeStates(except: [manifest.newest] + (manifest.former ?? []))
+    }
+
+    /// Old states are removed only after the new one is in place; a death between the two leaves one that nobody names.
+    private func removeStates(except entries: [StateEntry]) {
+        let named = Set(entries.map { StateEntry.file($0.number) })
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: path + "/checkpoints")) ?? [] {
+            let file = "checkpoints/" + name
+            // A file that cannot be removed costs space, not correctness.
+            if name.hasSuffix(".json"), !named.contains(file) {
+                try? FileManager.default.removeItem(atPath: path + "/" + file)
+            }
         }
     }
 
@@ -150,29 +164,35 @@ extension RunFolder {
         return try load(manifest.newest, of: manifest, path: path)
     }
 
-    /// The states before the newest that the folder keeps, newest first: each verified, or what is wrong with it. Throws
-    /// `badData` where there is no manifest.
-    public static func loadFormerCheckpoints(path: String) throws -> [Result<LoadedCheckpoint, any Error>] {
+    /// The states that a folder keeps, newest first: each verified, or what is wrong with it. Throws `badData` where there is no
+    /// manifest.
+    public static func loadCheckpoints(
+        path: String
+    ) throws -> [(number: Int, state: Result<LoadedCheckpoint, any Error>)] {
         let manifest = try readManifest(path: path)
-        return (manifest.former ?? []).map { entry in
-            Result { try load(entry, of: manifest, path: path) }
+        return ([manifest.newest] + (manifest.former ?? [])).map { entry in
+            (entry.number, Result { try load(entry, of: manifest, path: path) })
         }
     }
 
-    /// The newest state that is whole with all that it rests on. Throws what is wrong with the newest where none is.
+    /// What a run goes on from. Throws what is wrong with the newest state where none is whole.
     public func loadNewestWhole() throws -> WholeCheckpoint {
-        var states = [Result { try loadCheckpoint() }]
-        states += (try? RunFolder.loadFormerCheckpoints(path: path)) ?? []
-        var damaged: [MMedError] = []
-        for (place, state) in states.enumerated() {
+        var whole: [LoadedCheckpoint] = []
+        var damaged: [WholeCheckpoint.Damage] = []
+        // Most of them rest on the same.
+        var verified = Set<Digest>()
+        for (number, state) in try RunFolder.loadCheckpoints(path: path) {
             do {
                 let loaded = try state.get()
-                for digest in loaded.state.blobDigests.sorted() { _ = try blob(digest) }
-                let older = states[(place + 1)...].compactMap { try? $0.get().state }
-                return WholeCheckpoint(checkpoint: loaded, older: older, damaged: damaged)
-            } catch let error as MMedError { damaged.append(error) }
+                for digest in loaded.state.blobDigests.subtracting(verified).sorted() {
+                    _ = try blob(digest)
+                    verified.insert(digest)
+                }
+                whole.append(loaded)
+            } catch let error as MMedError { damaged.append(WholeCheckpoint.Damage(number: number, error: error)) }
         }
-        throw damaged[0]
+        guard let newest = whole.first else { throw damaged[0].error }
+        return WholeCheckpoint(checkpoint: newest, older: Array(whole.dropFirst()), damaged: damaged)
     }
 
     private static func load(_ entry: StateEntry, of manifest: ManifestRecord, path: String) throws -> LoadedCheckpoint

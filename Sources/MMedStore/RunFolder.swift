@@ -71,8 +71,8 @@ public final class RunFolder: Sendable {
     public func holdsBlob(_ digest: Digest) -> Bool { FileManager.default.fileExists(atPath: blobPath(digest)) }
 
     private static let mendOfBlob =
-        "restore it from a backup; without one `mmed-coord start --resume` goes on from the newest state that is whole, and where "
-        + "none is, begin the run anew"
+        "restore it from a backup; without one `mmed-coord start --resume` goes on from the newest state that is whole, "
+        + "and where none is, begin the run anew"
 
     /// A blob of a folder that another process may own. Throws `badData` when it is missing or damaged.
     public static func readBlob(_ digest: Digest, path: String) throws -> [UInt8] {

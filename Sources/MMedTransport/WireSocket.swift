@@ -121,7 +121,7 @@ final class WireSocket {
         switch kind {
         case .router: options += [(ZMQ_ROUTER_MANDATORY, 1), (ZMQ_ROUTER_HANDOVER, 0)]
         case .dealer:
-            options += [(ZMQ_IMMEDIATE, 1), (ZMQ_RECONNECT_IVL, 100), (ZMQ_RECONNECT_IVL_MAX, 5000)]
+            options += [(ZMQ_IMMEDIATE, 1), (ZMQ_RECONNECT_IVL, 100), (ZMQ_RECONNECT_IVL_MAX, 1000)]
         }
         return options.allSatisfy { option, value in
             var value = value

@@ -61,12 +61,18 @@ import Testing
         let names = Set(try FileManager.default.contentsOfDirectory(atPath: scratch.path + "/run/blobs"))
         #expect(names == [weights.hex, moments.hex])
         #expect(try next.blob(weights) == [1, 2, 3])
-        for byte in UInt8(10)..<14 { _ = try next.put([byte], of: adapter) }
-        try next.save(RunState(heads: []))
-        #expect(FileManager.default.fileExists(atPath: path(weights)), "the run has not come there yet")
-        let newest = AdapterReference(name: adapter, version: 2, digest: try next.put([14]))
-        try next.save(RunState(heads: [AdapterHead(reference: newest, momentsDigest: nil, optimizerSteps: 2)]))
-        #expect(!FileManager.default.fileExists(atPath: path(weights)), "nothing needs it any more")
+        func isThere() -> Bool { FileManager.default.fileExists(atPath: path(weights)) }
+        /// A state of so many updates, which rests on a blob of its own.
+        func state(_ version: Int) throws -> RunState {
+            let digest = try next.put([UInt8(100 + version)], of: adapter)
+            let head = AdapterReference(name: adapter, version: version, digest: digest)
+            return RunState(heads: [AdapterHead(reference: head, momentsDigest: nil, optimizerSteps: 0)])
+        }
+        for version in [0, 1, 2, 3] {
+            #expect(isThere(), "a state before it may be gone back to")
+            try next.save(state(version))
+        }
+        #expect(!isThere(), "three states have it behind them")
     }
 
     /// A run may go back to each of the three newest states, so all that they rest on stays, and goes with them.

@@ -40,7 +40,10 @@ import Testing
             5_479_020_018_280_759_725,
         ] as [UInt64])
     func aSeedThatFoundABugFindsNoneAnyMore(seed: UInt64) {
-        let report = Simulation.one(seed: seed)
+        // As they were found: a run that goes back to an older state draws otherwise behind it.
+        var rates = FaultRates.heavy
+        rates.stateDamage = 0
+        let report = Simulation.one(seed: seed, rates: rates)
         #expect(report.failure == nil, "\(report.text(seconds: 0, threads: 1))")
     }
 

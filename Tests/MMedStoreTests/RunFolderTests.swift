@@ -114,7 +114,7 @@ private func withEpoch(_ epoch: UInt64, _ state: RunState) -> RunState {
         var states = try fiveStates(folder)
         var found = try folder.loadNewestWhole()
         #expect(found.checkpoint.state == states[4] && found.damaged.isEmpty)
-        #expect(found.older == [states[3], states[2]].map { withEpoch(5, $0) })
+        #expect(found.older.map(\.number) == [4, 3])
 
         try write("{}", to: scratch.path + "/checkpoints/5.json")
         found = try folder.loadNewestWhole()
@@ -122,28 +122,37 @@ private func withEpoch(_ epoch: UInt64, _ state: RunState) -> RunState {
         states = states.map { withEpoch(5, $0) }
         #expect(found.checkpoint.state == states[3] && found.checkpoint.number == 4)
         #expect(found.checkpoint.journal.sequence == 3)
-        #expect(found.damaged.map(\.place) == [scratch.path + "/checkpoints/5.json"])
+        #expect(found.damaged.map(\.number) == [5])
+        #expect(found.damaged.map(\.error.place) == [scratch.path + "/checkpoints/5.json"])
         #expect(throws: MMedError.self) { try folder.loadCheckpoint() }
 
         folder.remove([states[3].heads[0].reference.digest])
         found = try folder.loadNewestWhole()
-        #expect(found.checkpoint.state == states[2] && found.damaged.count == 2 && found.older.isEmpty)
+        #expect(found.checkpoint.state == states[2] && found.damaged.map(\.number) == [5, 4] && found.older.isEmpty)
 
         try write("", to: scratch.path + "/checkpoints/3.json")
         let error = #expect(throws: MMedError.self) { try folder.loadNewestWhole() }
         #expect(error?.place == scratch.path + "/checkpoints/5.json")
     }
 
-    @Test func aStateThatWasLeftBehindIsNotGoneBackTo() throws {
+    /// What a start writes is a copy of what it read: it takes the place of that, and pushes nothing whole out.
+    @Test(arguments: [[], [5], [4], [5, 4], [3]]) func aStartKeepsEveryWholeState(damaged: [Int]) throws {
         let scratch = Scratch()
         let folder = try RunFolder(path: scratch.path)
         let states = try fiveStates(folder)
-        try folder.saveCheckpoint(
-            states[3], planDigest: ContentDigest.of([]), journal: JournalHead(sequence: 9, chain: ContentDigest.of([])),
-            goneBackTo: 4)
-        let former = try RunFolder.loadFormerCheckpoints(path: scratch.path).map { try $0.get().number }
-        #expect(former == [4])
-        #expect(try folder.loadCheckpoint().number == 6)
+        for number in damaged { try write("{}", to: scratch.path + "/checkpoints/\(number).json") }
+        let head = JournalHead(sequence: 9, chain: ContentDigest.of([]))
+        let whole = [5, 4, 3].filter { !damaged.contains($0) }
+        for number in 6...7 {
+            let found = try folder.loadNewestWhole()
+            try folder.saveCheckpoint(
+                found.checkpoint.state, planDigest: ContentDigest.of([]), journal: head, inPlaceOf: found)
+            let kept = try RunFolder.loadCheckpoints(path: scratch.path).map { try $0.state.get() }
+            #expect(kept.map(\.number) == [number] + whole.dropFirst())
+            #expect(kept[0].state.heads == states[whole[0] - 1].heads)
+            let files = try FileManager.default.contentsOfDirectory(atPath: scratch.path + "/checkpoints")
+            #expect(Set(files) == Set(kept.map { "\($0.number).json" }), "a state that nobody names is left")
+        }
     }
 
     /// The format before the states before the newest were named.
@@ -154,12 +163,18 @@ private func withEpoch(_ epoch: UInt64, _ state: RunState) -> RunState {
         let path = scratch.path + "/checkpoint.json"
         let data = try #require(FileManager.default.contents(atPath: path))
         var manifest = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
-        (manifest["format"], manifest["former"], manifest["sha256OfThis"]) = (2, nil, nil)
-        try JSONSerialization.data(withJSONObject: manifest).write(to: URL(fileURLWithPath: path))
+        func rewrite(format: Int) throws {
+            (manifest["format"], manifest["former"], manifest["sha256OfThis"]) = (format, nil, nil)
+            func bytes() throws -> Data {
+                try JSONSerialization.data(withJSONObject: manifest, options: [.sortedKeys, .withoutEscapingSlashes])
+            }
+            manifest["sha256OfThis"] = ContentDigest.of([UInt8](try bytes())).hex
+            try bytes().write(to: URL(fileURLWithPath: path))
+        }
+        try rewrite(format: 2)
         let found = try folder.loadNewestWhole()
         #expect(found.checkpoint.state == states[4] && found.older.isEmpty)
-        manifest["format"] = 4
-        try JSONSerialization.data(withJSONObject: manifest).write(to: URL(fileURLWithPath: path))
+        try rewrite(format: 4)
         let error = #expect(throws: MMedError.self) { try folder.loadNewestWhole() }
         #expect(error?.problem == "format 4, this program reads 2 and 3")
     }

@@ -6,7 +6,7 @@ enum Damage: CaseIterable {
     case bitsOfTheState
     case missingState
     case twoStates
-    /// Weights and moments that the newest state has and the one before has not.
+    /// Weights and moments that the oldest of the three states does without.
     case newestBlobs
 }
 
@@ -20,7 +20,15 @@ private struct Manifest: Decodable {
 }
 
 extension Damage {
-    /// Does it, and returns the files; none where the newest state rests on what the one before does.
+    /// States that cannot be gone back to any more.
+    var states: Int {
+        switch self {
+        case .bitsOfTheState, .missingState: 1
+        case .twoStates, .newestBlobs: 2
+        }
+    }
+
+    /// Does it, and returns the files.
     func strike(_ folder: String) throws -> [String] {
         let number = try Manifest(of: folder).number
         func state(_ number: Int) -> String { folder + "/checkpoints/\(number).json" }
@@ -28,7 +36,9 @@ extension Damage {
             switch self {
             case .bitsOfTheState, .missingState: [state(number)]
             case .twoStates: [state(number), state(number - 1)]
-            case .newestBlobs: Damage.blobs(text(of: state(number)), without: text(of: state(number - 1)), folder)
+            case .newestBlobs:
+                Damage.blobs(
+                    text(of: state(number)) + text(of: state(number - 1)), without: text(of: state(number - 2)), folder)
             }
         for file in files {
             if self == .missingState {
@@ -47,31 +57,71 @@ extension Damage {
     }
 
     private static func blobs(_ newest: String, without former: String, _ folder: String) -> [String] {
-        newest.matches(of: /"([0-9a-f]{64})"/).map { String($0.1) }.filter { !former.contains($0) }
-            .map { folder + "/blobs/" + $0 }.filter { FileManager.default.fileExists(atPath: $0) }
+        // Each once: a bit that is flipped twice is whole again.
+        Set(newest.matches(of: /"([0-9a-f]{64})"/).map { String($0.1) }).filter { !former.contains($0) }
+            .map { folder + "/blobs/" + $0 }.filter { FileManager.default.fileExists(atPath: $0) }.sorted()
+    }
+}
+
+/// When a run of so many checkpoints is killed.
+enum Moment: CaseIterable {
+    case atTheBeginning, inSupervision, inReinforcement, behindTheMerge
+
+    func checkpoint(of last: Int) -> Int {
+        switch self {
+        // Three states of the first steps of supervision.
+        case .atTheBeginning: 6
+        case .inSupervision: last * 2 / 5
+        case .inReinforcement: last - 12
+        // One track is evaluated; the checkpoint before is the merge's, the one before that knows of none.
+        case .behindTheMerge: last - 1
+        }
     }
 }
 
 extension Processes.FailureTable {
-    /// At the beginning, in the middle of each stage that trains, and behind the merge.
-    @Test(arguments: [0.05, 0.4, 0.85, 0.97], Damage.allCases)
-    func row10_aRunGoesBackToAStateThatIsWhole(share: Double, damage: Damage) async throws {
+    @Test(arguments: Moment.allCases, Damage.allCases)
+    func row10_aRunGoesBackToAStateThatIsWhole(moment: Moment, damage: Damage) async throws {
         let unbroken = try await Lab.unbroken.value
         let last = try Manifest(of: try await Lab.shared.value.unbrokenFolder).number
-        let failpoint = "checkpoint-manifest-written:\(max(3, Int(share * Double(last))))"
-        let run = try await Watched(environment: ["MMED_FAILPOINT": failpoint])
+        try await goBack(at: moment.checkpoint(of: last), damage, [], to: unbroken) { folder, newest in
+            guard moment == .behindTheMerge else { return }
+            let states = (0..<3).map { text(of: folder + "/checkpoints/\(newest - $0).json").contains("\"merged\":{") }
+            #expect(states == [true, true, false], "the merge is not where this test looks for it")
+        }
+    }
+
+    /// Two updates a step: the versions between are in no state.
+    @Test(arguments: [Damage.twoStates, .newestBlobs])
+    func row10_aRunGoesBackOverStepsOfTwoUpdates(damage: Damage) async throws {
+        let more = ["--set", "advantages.updatesPerStep=2"]
+        let whole = try await Watched(Lab.cluster(), more)
+        #expect(try await whole.program.end().code == 0)
+        let last = try Manifest(of: whole.folder).number
+        let moment = Moment.inReinforcement.checkpoint(of: last)
+        try await goBack(at: moment, damage, more, to: try RunResult(whole.folder)) { _, _ in }
+    }
+
+    /// Kills a run behind a checkpoint, does the damage, and resumes it.
+    private func goBack(
+        at checkpoint: Int, _ damage: Damage, _ more: [String], to unbroken: RunResult,
+        look: (_ folder: String, _ newest: Int) throws -> Void
+    ) async throws {
+        let failpoint = "checkpoint-manifest-written:\(checkpoint)"
+        let run = try await Watched(Lab.cluster(), more, environment: ["MMED_FAILPOINT": failpoint])
         let ended = try await run.program.end()
         #expect(ended.code == -SIGKILL, "\(ended)")
+        try look(run.folder, checkpoint)
         let files = try damage.strike(run.folder)
-        if let file = files.first {
-            let verified = try await coordinator(["verify", run.folder], in: run.scratch)
-            #expect(verified.code == 65 && verified.errors.contains("start --resume"), "\(verified)")
-            #expect(files.contains { verified.errors.contains($0) }, "\(file) is not named: \(verified)")
-        }
+        try #require(!files.isEmpty)
+        let verified = try await coordinator(["verify", run.folder], in: run.scratch)
+        #expect(verified.code == 65 && verified.errors.contains("start --resume"), "\(verified)")
+        #expect(files.contains { verified.errors.contains($0) }, "none of \(files) is named: \(verified)")
         let again = try await run.resume()
         #expect(again.code == 0, "\(again)")
-        let told = run.lines.count { $0.contains("event=state-damaged") }
-        #expect(told == (files.isEmpty ? 0 : damage == .twoStates ? 2 : 1), "\(told) states were called damaged")
+        let told = try ProgressLine.all(run.folder).filter { $0.event == "state-damaged" }
+        #expect(told.map { $0.values["checkpoint"] } == (0..<damage.states).map { "\(checkpoint - $0)" })
+        #expect(told.allSatisfy { $0.values["goes_on_from"] == "\(checkpoint - damage.states)" })
         try RunResult(run.folder).expectSame(as: unbroken)
         try await expectVerified(run.folder, in: run.scratch)
     }

@@ -5,13 +5,14 @@ import MMedStore
 
 /// The `verify` and `lineage` commands: what a run's journal says, and whether it can be believed.
 public enum JournalTool {
-    /// Checks the whole hash chain, the checkpoint and those before it, every blob that they name, that the exported folders hold what their blobs
-    /// do, and that the configuration is the run's; returns what was found.
+    /// Checks the whole hash chain, the checkpoint and those before it, every blob that they name, that the exported folders
+    /// hold what their blobs do, and that the configuration is the run's; returns what was found.
     /// Throws `badData` naming the first thing that is damaged, `tryAgain` while a coordinator works in the folder.
     public static func verify(folder: String) throws -> String {
-        let loaded = try RunFolder.loadCheckpoint(path: folder)
-        let former = try RunFolder.loadFormerCheckpoints(path: folder).map { try $0.get() }
+        // Before all else: it tells a coordinator at work, which would take the states away while they are read.
         let journal = try Journal(existingIn: folder)
+        var former = try RunFolder.loadCheckpoints(path: folder).map { try $0.state.get() }
+        let loaded = former.removeFirst()
         let head = try journal.verify()
         try journal.verifyTail(from: loaded.journal)
         let launch = try LaunchRecord(folder: folder)
