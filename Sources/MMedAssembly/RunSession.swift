@@ -15,7 +15,7 @@ public struct RunSession: Sendable {
     private let folder: RunFolder
     private let store: RunStore
     private let journal: RunJournal
-    /// What the journal knows beyond the checkpoint.
+    /// What the journal knows beyond the states that the run may go back to.
     private let openRecords: [JournalRecord]
     /// Blobs of updates among them.
     private let kept: Set<Digest>
@@ -62,15 +62,16 @@ public struct RunSession: Sendable {
         store = RunStore(
             folder: folder, journal: journal.file, planDigest: run.planDigest, baseModel: run.host.baseName,
             updatesPerStep: run.plan.updatesPerStep)
-        if let loaded {
+        if let found, let loaded {
             try journal.file.verifyTail(from: loaded.journal)
-            openRecords = try journal.file.openRecords(after: loaded.state)
+            // Of all states that the run may go back to: what is between them must not be taken away.
+            openRecords = try journal.file.openRecords(after: found.oldest)
             // The epoch is raised on the disk before the first bind, so that fences of the former process are always older.
             var raised = loaded.state
             raised.epoch += 1
             state = raised
-            let older = (found?.older ?? []).map(\.state)
-            kept = store.clean(state, older, keeping: state.openUpdates(in: openRecords))
+            let updates = found.oldest.openUpdates(in: openRecords)
+            kept = store.clean(state, found.older.map(\.state), keeping: updates)
             restored = try store.export(state)
         } else {
             state = try RunSession.initial(run, layouts, store)
@@ -80,6 +81,12 @@ public struct RunSession: Sendable {
                 run: run.name, plan: run.planDigest, model: run.host.digest, seed: run.plan.seed,
                 questions: run.data.lineage)
         }
+        let budget = TokenBudget(run.plan)
+        telemetry = try RunTelemetry(
+            folder: folderPath, secondsPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) },
+            stagesDone: state.stage)
+        // Before the checkpoint that forgets it.
+        if let found { RunSession.damageLines(found).forEach(telemetry.log) }
         // Before the checkpoint: whoever finds one goes on by what is said here.
         if isResumed { try launch.write(in: folder) }
         let head = try journal.file.head()
@@ -87,12 +94,6 @@ public struct RunSession: Sendable {
         try hitNow("epoch-raise") {
             try place.saveCheckpoint(begun, planDigest: run.planDigest, journal: head, inPlaceOf: former)
         }
-        let budget = TokenBudget(run.plan)
-        telemetry = try RunTelemetry(
-            folder: folderPath, secondsPlanned: budget.stages.map { ($0.name, TokenBudget.seconds($0)) },
-            stagesDone: state.stage)
-        // At once: the next start finds nothing of it.
-        if let found { RunSession.damageLines(found).forEach(telemetry.log) }
         crash = try inHand.open(folder: folder.path)
         CrashMarks.watch(inHand)
     }

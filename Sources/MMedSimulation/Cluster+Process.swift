@@ -14,8 +14,8 @@ extension Cluster {
         ledger.read(state, records)
         if restarts > 0 || failedStarts > 0, mutant != .keepsEpoch { state.epoch += 1 }
         restarts += 1
-        let kept = disk.clean(keeping: state.openUpdates(in: records))
-        do { try disk.write(state, isStart: true) } catch {
+        let kept: Set<Digest>
+        do { kept = try disk.begin(state, knowing: records) } catch {
             failedStarts += 1
             trace("a coordinator cannot write its epoch: \(error)")
             return put(.start, in: UInt64(chance.within(200_000...2_000_000)))

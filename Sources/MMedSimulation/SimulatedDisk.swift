@@ -148,8 +148,17 @@ final class SimulatedDisk: StorePort {
         }
     }
 
-    /// Takes away what neither the checkpoint nor an update beyond it names, as a start does. Returns the updates' blobs.
-    func clean(keeping updates: [RecordedUpdate]) -> Set<Digest> {
+    /// Raises the epoch, and takes away what neither a state nor an update beyond the oldest of them names, as a start does.
+    /// Returns the updates' blobs. Where there is no room nothing is changed.
+    func begin(_ state: RunState, knowing records: [JournalRecord]) throws(Refusal) -> Set<Digest> {
+        if isFull { throw .full }
+        let oldest = content.withLock { $0.formers.last ?? $0.checkpoint }
+        let kept = clean(keeping: oldest.openUpdates(in: records))
+        try write(state, isStart: true)
+        return kept
+    }
+
+    private func clean(keeping updates: [RecordedUpdate]) -> Set<Digest> {
         content.withLock { content in
             (content.recent, content.newest, content.tail) = ([], [:], [])
             for digest in content.unsynced.keys { content.blobs[digest] = nil }

@@ -29,6 +29,8 @@ public struct WholeCheckpoint: Sendable {
     public let checkpoint: LoadedCheckpoint
     /// Those before it that are, newest first.
     public let older: [LoadedCheckpoint]
+    /// The furthest that a run may go back.
+    public var oldest: RunState { (older.last ?? checkpoint).state }
     /// The others, newest first.
     public let damaged: [Damage]
 }
@@ -161,7 +163,12 @@ extension RunFolder {
     /// The newest checkpoint of a folder that another process may own.
     public static func loadCheckpoint(path: String) throws -> LoadedCheckpoint {
         let manifest = try readManifest(path: path)
-        return try load(manifest.newest, of: manifest, path: path)
+        do { return try load(manifest.newest, of: manifest, path: path) } catch {
+            // A coordinator that has just started has put another in its place.
+            let again = try readManifest(path: path)
+            if again.number == manifest.number { throw error }
+            return try load(again.newest, of: again, path: path)
+        }
     }
 
     /// The states that a folder keeps, newest first: each verified, or what is wrong with it. Throws `badData` where there is no
@@ -189,7 +196,10 @@ extension RunFolder {
                     verified.insert(digest)
                 }
                 whole.append(loaded)
-            } catch let error as MMedError { damaged.append(WholeCheckpoint.Damage(number: number, error: error)) }
+            } catch let error as MMedError where error.kind == .badData {
+                // Another error says nothing of what the disk has: the start ends with it, and nothing is given up.
+                damaged.append(WholeCheckpoint.Damage(number: number, error: error))
+            }
         }
         guard let newest = whole.first else { throw damaged[0].error }
         return WholeCheckpoint(checkpoint: newest, older: Array(whole.dropFirst()), damaged: damaged)

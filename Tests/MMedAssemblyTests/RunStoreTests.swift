@@ -95,6 +95,30 @@ import Testing
         #expect(digests.map(isThere) == [false, false, true, false] && newer.allSatisfy(isThere))
     }
 
+    /// A run that is stopped between two steps saves the same state again.
+    @Test func theSameStateIsSavedOnce() throws {
+        let store = store()
+        var state = RunState(heads: [])
+        for epoch: UInt64 in [1, 2, 2, 2] {
+            state.epoch = epoch
+            try store.save(state)
+        }
+        #expect(try RunFolder.loadCheckpoints(path: folder.path).map(\.number) == [2, 1])
+    }
+
+    /// What a run begins with is in no checkpoint that the store wrote.
+    @Test func whatTheFirstStateRestsOnIsKept() throws {
+        let adapter = try #require(Name("adapter"))
+        let store = store()
+        let first = try store.put([1])
+        let reference = AdapterReference(name: adapter, version: 0, digest: first)
+        var state = RunState(heads: [AdapterHead(reference: reference, momentsDigest: nil, optimizerSteps: 0)])
+        store.hold([state])
+        for value in 10..<UInt8(60) { state.heads[0].reference.digest = try store.put([value]) }
+        try store.save(state)
+        #expect(FileManager.default.fileExists(atPath: path(first)))
+    }
+
     @Test func aDamagedBlobIsAnErrorThatNamesItsFile() throws {
         let digest = try store().put([1, 2, 3])
         try Data([1, 2, 4]).write(to: URL(filePath: path(digest)))

@@ -135,6 +135,16 @@ private func withEpoch(_ epoch: UInt64, _ state: RunState) -> RunState {
         #expect(error?.place == scratch.path + "/checkpoints/5.json")
     }
 
+    @Test func anOlderStateOfWhichABlobIsDamagedIsNotGoneBackTo() throws {
+        let scratch = Scratch()
+        let folder = try RunFolder(path: scratch.path)
+        let states = try fiveStates(folder)
+        try write("9", to: scratch.path + "/blobs/" + states[3].heads[0].reference.digest.hex)
+        let found = try folder.loadNewestWhole()
+        #expect(found.checkpoint.number == 5 && found.older.map(\.number) == [3])
+        #expect(found.oldest.heads == states[2].heads && found.damaged.map(\.number) == [4])
+    }
+
     /// What a start writes is a copy of what it read: it takes the place of that, and pushes nothing whole out.
     @Test(arguments: [[], [5], [4], [5, 4], [3]]) func aStartKeepsEveryWholeState(damaged: [Int]) throws {
         let scratch = Scratch()

@@ -12,33 +12,31 @@ enum Damage: CaseIterable {
 
 /// A run's manifest, as far as damage needs it.
 private struct Manifest: Decodable {
+    struct Entry: Decodable { var number: Int }
+
     var number: Int
+    var former: [Entry]
+    /// Newest first.
+    var numbers: [Int] { [number] + former.map(\.number) }
 
     init(of folder: String) throws {
         self = try JSONDecoder().decode(Manifest.self, from: Data(text(of: folder + "/checkpoint.json").utf8))
     }
 }
 
-extension Damage {
-    /// States that cannot be gone back to any more.
-    var states: Int {
-        switch self {
-        case .bitsOfTheState, .missingState: 1
-        case .twoStates, .newestBlobs: 2
-        }
-    }
+private func state(_ number: Int, of folder: String) -> String { folder + "/checkpoints/\(number).json" }
 
+extension Damage {
     /// Does it, and returns the files.
     func strike(_ folder: String) throws -> [String] {
-        let number = try Manifest(of: folder).number
-        func state(_ number: Int) -> String { folder + "/checkpoints/\(number).json" }
+        let states = try Manifest(of: folder).numbers.map { state($0, of: folder) }
+        try #require(states.count == 3)
         let files =
             switch self {
-            case .bitsOfTheState, .missingState: [state(number)]
-            case .twoStates: [state(number), state(number - 1)]
+            case .bitsOfTheState, .missingState: [states[0]]
+            case .twoStates: [states[0], states[1]]
             case .newestBlobs:
-                Damage.blobs(
-                    text(of: state(number)) + text(of: state(number - 1)), without: text(of: state(number - 2)), folder)
+                Damage.blobs(text(of: states[0]) + text(of: states[1]), without: text(of: states[2]), folder)
             }
         for file in files {
             if self == .missingState {
@@ -99,29 +97,43 @@ extension Processes.FailureTable {
         #expect(try await whole.program.end().code == 0)
         let last = try Manifest(of: whole.folder).number
         let moment = Moment.inReinforcement.checkpoint(of: last)
-        try await goBack(at: moment, damage, more, to: try RunResult(whole.folder)) { _, _ in }
+        // A start between the steps must keep what is between the states, too.
+        try await goBack(at: moment, damage, more, isResumedBefore: true, to: try RunResult(whole.folder)) { _, _ in }
     }
 
     /// Kills a run behind a checkpoint, does the damage, and resumes it.
     private func goBack(
-        at checkpoint: Int, _ damage: Damage, _ more: [String], to unbroken: RunResult,
+        at checkpoint: Int, _ damage: Damage, _ more: [String], isResumedBefore: Bool = false, to unbroken: RunResult,
         look: (_ folder: String, _ newest: Int) throws -> Void
     ) async throws {
         let failpoint = "checkpoint-manifest-written:\(checkpoint)"
         let run = try await Watched(Lab.cluster(), more, environment: ["MMED_FAILPOINT": failpoint])
         let ended = try await run.program.end()
         #expect(ended.code == -SIGKILL, "\(ended)")
+        if isResumedBefore {
+            // Its own first checkpoint takes the place of the one it read; it dies behind the next.
+            let again = try Program(
+                "mmed-coord", ["start", "--resume", run.folder], in: run.scratch,
+                environment: ["MMED_FAILPOINT": "checkpoint-manifest-written:2"])
+            #expect(try await again.end().code == -SIGKILL)
+        }
         try look(run.folder, checkpoint)
+        let numbers = try Manifest(of: run.folder).numbers
+        let texts = numbers.map { text(of: state($0, of: run.folder)) }
         let files = try damage.strike(run.folder)
         try #require(!files.isEmpty)
+        let damaged = zip(numbers, texts).filter { number, text in
+            files.contains(state(number, of: run.folder)) || files.contains { text.contains($0.suffix(64)) }
+        }.map { "\($0.0)" }
+        #expect(damaged.count == (damage == .twoStates ? 2 : 1) || damage == .newestBlobs && damaged.count == 2)
         let verified = try await coordinator(["verify", run.folder], in: run.scratch)
         #expect(verified.code == 65 && verified.errors.contains("start --resume"), "\(verified)")
         #expect(files.contains { verified.errors.contains($0) }, "none of \(files) is named: \(verified)")
         let again = try await run.resume()
         #expect(again.code == 0, "\(again)")
         let told = try ProgressLine.all(run.folder).filter { $0.event == "state-damaged" }
-        #expect(told.map { $0.values["checkpoint"] } == (0..<damage.states).map { "\(checkpoint - $0)" })
-        #expect(told.allSatisfy { $0.values["goes_on_from"] == "\(checkpoint - damage.states)" })
+        #expect(told.map { $0.values["checkpoint"] } == damaged)
+        #expect(told.allSatisfy { $0.values["goes_on_from"] == "\(numbers[damaged.count])" })
         try RunResult(run.folder).expectSame(as: unbroken)
         try await expectVerified(run.folder, in: run.scratch)
     }

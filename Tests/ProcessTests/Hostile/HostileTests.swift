@@ -22,7 +22,9 @@ private struct HostileOrder {
     init?() {
         let environment = ProcessInfo.processInfo.environment
         func number<Number: LosslessStringConvertible>(_ name: String) -> Number? {
-            environment["MMED_HOSTILE_" + name].flatMap { Number($0) }
+            guard let text = environment["MMED_HOSTILE_" + name], !text.isEmpty else { return nil }
+            if let number = Number(text) { return number }
+            fatalError("make hostile: \(name)=\(text) is not a number")
         }
         guard let messages: Int = number("COUNT") else { return nil }
         self.messages = messages
@@ -35,8 +37,7 @@ private struct HostileOrder {
         idle = number("IDLE") ?? 1_000
         length = number("LENGTH") ?? 4
         if pairs < 1 { fatalError("make hostile: PAIRS is 1 or more; rates need a run that nobody attacks") }
-        let isLength = !(environment["MMED_HOSTILE_LENGTH"] ?? "").isEmpty
-        if isLength, work != .tiny { fatalError("make hostile: LENGTH is for WORK=tiny") }
+        if let _: Int = number("LENGTH"), work != .tiny { fatalError("make hostile: LENGTH is for WORK=tiny") }
     }
 
     /// A run in a folder of its own.
