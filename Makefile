@@ -82,10 +82,11 @@ mutants: ## plant known protocol bugs one at a time and catch each within SECOND
 	$(SIMULATE) mutants $(SIMULATE_OPTIONS) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: hostile
-hostile: testtools ## attack whole runs by workers that lie: COUNT=1000000 messages, IDLE=1000 connections, PAIRS=2, WORK=tiny LENGTH=4, SEED=…
+hostile: testtools ## attack whole runs by workers that lie: COUNT=1000000 messages, IDLE=1000 connections, PAIRS=2, CROWD=8, WORK=tiny LENGTH=4, SEED=…
 	swift build --build-tests $(TEST_BUILD)
 	MMED_HOSTILE_COUNT=$(or $(COUNT),1000000) MMED_HOSTILE_IDLE=$(or $(IDLE),1000) MMED_HOSTILE_SEED='$(SEED)' \
 		MMED_HOSTILE_WORK=$(or $(WORK),quickstart) MMED_HOSTILE_LENGTH='$(LENGTH)' MMED_HOSTILE_PAIRS='$(PAIRS)' \
+		MMED_HOSTILE_CROWD='$(CROWD)' \
 		swift test --skip-build $(TEST_BUILD) --filter ProcessTests.Processes/Hostile
 
 .PHONY: crash

@@ -112,12 +112,12 @@ final class HostileRun {
     // MARK: The attack
 
     /// Lets a crowd loose as soon as both honest workers are there.
-    private func attack(seed: UInt64, idle: Int, _ place: HostilePlace) async throws {
+    private func attack(seed: UInt64, crowd copies: Int, idle: Int, _ place: HostilePlace) async throws {
         let match = try #require(
             program.errors.firstMatch(of: /listening at (tcp:\/\/127\.0\.0\.1:(\d+))/), "\(program.errors)")
         let (address, port) = (String(match.1), try #require(UInt16(match.2)))
         let digest = try ModelHost(cluster: work.model, override: nil).digest
-        let standings = hasKeys ? try keyed() : try keyless()
+        let standings = try (0..<copies).flatMap { hasKeys ? try keyed(copy: $0) : try keyless(copy: $0) }
         for (index, standing) in standings.enumerated() {
             alive.withLock { $0 += 1 }
             let adversary = Adversary(
@@ -136,21 +136,20 @@ final class HostileRun {
 
     private func name(_ text: String) throws -> Name { try #require(Name(text)) }
 
-    private func keyless() throws -> [Adversary.Standing] {
-        [
-            .guest(.rollout, try name("evil-1")), .guest(.learner, try name("evil-2")),
-            .guest(.rollout, try name("evil-3")),
-        ]
+    private func keyless(copy: Int) throws -> [Adversary.Standing] {
+        let names = try (1...3).map { try name("evil-\(3 * copy + $0)") }
+        return [.guest(.rollout, names[0]), .guest(.learner, names[1]), .guest(.rollout, names[2])]
     }
 
-    private func keyed() throws -> [Adversary.Standing] {
+    /// A key stands for its name and for that name with a number behind it.
+    private func keyed(copy: Int) throws -> [Adversary.Standing] {
         let rollout = try WorkerKey.read(scratch.path + "/keys/visitor.key")
         let learner = try WorkerKey.read(scratch.path + "/keys/guest.key")
         return [
-            .listed(rollout, try name("visitor"), claims: .rollout),
-            .listed(learner, try name("guest"), claims: .learner),
-            .listed(rollout, try name("visitor.2"), claims: .learner), .stranger(coordinator: rollout.coordinator),
-            .keyless,
+            .listed(rollout, try name(copy == 0 ? "visitor" : "visitor.\(2 * copy + 1)"), claims: .rollout),
+            .listed(learner, try name(copy == 0 ? "guest" : "guest.\(copy + 1)"), claims: .learner),
+            .listed(rollout, try name("visitor.\(2 * copy + 2)"), claims: .learner),
+            .stranger(coordinator: rollout.coordinator), .keyless,
         ]
     }
 
@@ -158,7 +157,8 @@ final class HostileRun {
 
     /// Runs to the end, attacked with a seed or left alone. Stops the attack after so many messages, or never.
     func run(
-        attackedBy seed: UInt64?, messages: Int = .max, idle: Int = 0, _ place: HostilePlace = .behindOthers
+        attackedBy seed: UInt64?, crowd: Int = 1, messages: Int = .max, idle: Int = 0,
+        _ place: HostilePlace = .behindOthers
     ) async throws -> HostileOutcome {
         defer { end() }
         try await eventually("both workers") {
@@ -166,7 +166,7 @@ final class HostileRun {
             return log.split(separator: "\n").count { $0.contains("event=worker-joined") } >= 2
         }
         let before = memory("VmRSS:")
-        if let seed { try await attack(seed: seed, idle: idle, place) }
+        if let seed { try await attack(seed: seed, crowd: crowd, idle: idle, place) }
         var (most, processor) = (before, 0.0)
         try await eventually("the end of the run", within: 3_600) {
             most = max(most, memory("VmHWM:"))

@@ -16,6 +16,8 @@ private struct HostileOrder {
     let pairs: Int
     let seed: UInt64
     let idle: Int
+    /// Adversaries of each kind.
+    let crowd: Int
     /// Runs of the tiny model are so many times as long as those of other tests.
     let length: Int
 
@@ -35,6 +37,7 @@ private struct HostileOrder {
         pairs = number("PAIRS") ?? 2
         seed = number("SEED") ?? UInt64.random(in: 0..<1_000_000_000)
         idle = number("IDLE") ?? 1_000
+        crowd = number("CROWD") ?? 8
         length = number("LENGTH") ?? 4
         if pairs < 1 { fatalError("make hostile: PAIRS is 1 or more; rates need a run that nobody attacks") }
         if let _: Int = number("LENGTH"), work != .tiny { fatalError("make hostile: LENGTH is for WORK=tiny") }
@@ -132,7 +135,8 @@ extension Processes.Hostile {
             if isMeasured { unattacked[hasKeys] = try await order.run(hasKeys: hasKeys).run(attackedBy: nil) }
             let honest = try #require(unattacked[hasKeys])
             let run = try await order.run(hasKeys: hasKeys)
-            let outcome = try await run.run(attackedBy: order.seed &+ UInt64(index), idle: order.idle, .leftovers)
+            let outcome = try await run.run(
+                attackedBy: order.seed &+ UInt64(index), crowd: order.crowd, idle: order.idle, .leftovers)
             say(describe(index, hasKeys, run, outcome, honest))
             expectUntouched(
                 outcome, by: honest.result, honestLines: honest.lines, honestMemory: honest.memoryMost)
