@@ -220,9 +220,18 @@ final class WireSocket {
     }
 
     /// Ends the connection that a message came on: a ROUTER has no word for it, so its descriptor is shut down, which ZeroMQ
-    /// takes for a peer that hung up. Should the number belong to another connection by now, that one only reconnects.
+    /// takes for a peer that hung up. Should the number belong to another connection by now, that one only reconnects. It may
+    /// also belong to a socket that listens, which is left alone: libzmq 4.3.4 ends the process (`Invalid argument`) when one
+    /// of its own no longer does. The copy holds on to what was looked at, whoever takes the number meanwhile.
     static func hangUp(_ descriptor: Int32) {
-        if descriptor >= 0 { shutdown(descriptor, Int32(SHUT_RDWR)) }
+        guard descriptor >= 0 else { return }
+        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+        guard copy >= 0 else { return }
+        var listens: Int32 = 1
+        var size = socklen_t(4)
+        let isKnown = getsockopt(copy, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0
+        if isKnown, listens == 0 { shutdown(copy, Int32(SHUT_RDWR)) }
+        Glibc.close(copy)
     }
 
     /// Sleeps until the bell rings, the socket can do what is asked, or the time is over (-1: never).

@@ -101,6 +101,26 @@ struct ConnectionMeterTests {
         #expect(meter.look(readings).map(\.descriptor) == [count - 1, count - 2, count - 3])
     }
 
+    @Test("a connection is hung up, and a socket that listens under its number by now is left alone")
+    func hangUp() throws {
+        var pair: [Int32] = [-1, -1]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair) == 0)
+        WireSocket.hangUp(pair[0])
+        var byte: UInt8 = 0
+        #expect(read(pair[1], &byte, 1) == 0)
+        // It is ZeroMQ's to close.
+        #expect(fcntl(pair[0], F_GETFD) >= 0)
+        pair.forEach { close($0) }
+
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(listener) }
+        try #require(listen(listener, 1) == 0)
+        WireSocket.hangUp(listener)
+        var listens: Int32 = 0
+        var size = socklen_t(4)
+        #expect(getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens == 1)
+    }
+
     @Test("a message whose parts never end costs its connection, and others are heard")
     func endless() async throws {
         let coordinator = try Sample.listening()
