@@ -19,6 +19,9 @@ extension Worker {
                 // here on it wants an answer.
                 if welcome != nil { await introduce() }
             case .connectionLost:
+                // An introduction that has no answer may have gone with it: to a coordinator that died just then, say. The next
+                // connection begins with another.
+                if standing == .introducing { await say(.hello(hello)) }
                 guard welcome != nil else { continue }
                 isCutOff = true
                 if leavesCutOff() { return }

@@ -151,6 +151,29 @@ import Testing
         try await bench.end()
     }
 
+    /// A coordinator that asks who is there and dies takes the answer with it; the next one must not wait until the worker
+    /// wonders why it has no answer.
+    @Test(arguments: [false, true]) func anIntroductionThatWentWithItsConnectionIsSaidAgain(hasJoined: Bool)
+        async throws
+    {
+        var timing = Sample.shortWaits
+        timing.introduction = .seconds(300)
+        let bench = hasJoined ? try await Bench.joined(timing: timing) : Bench(timing: timing)
+        if hasJoined { bench.wire.say(.introduceYourself) }
+        _ = try await bench.wire.hello()
+        bench.wire.hear(.connectionLost)
+        _ = try await bench.wire.hello()
+        bench.wire.say(Sample.welcome())
+        #expect(try await bench.wire.ready() == 2)
+        // Who has joined is asked by the next coordinator.
+        bench.wire.hear(.connectionLost)
+        bench.wire.say(Sample.rollout(1, paths: 1))
+        _ = try await bench.wire.path()
+        let hellos = bench.wire.said.values.count { if case .hello = $0 { true } else { false } }
+        #expect(hellos == (hasJoined ? 3 : 2))
+        try await bench.end()
+    }
+
     /// Nobody can take what it holds; to wait for a coordinator that may never come would need a second signal.
     @Test(arguments: [false, true]) func whoIsToLeaveAndIsCutOffLeavesAtOnce(isAskedFirst: Bool) async throws {
         let bench = try await Bench.joined()
