@@ -2,6 +2,7 @@ import MMedCore
 import MMedEngine
 import MMedFormats
 import MMedProtocol
+import MMedStore
 import MMedTensor
 
 /// The wire's numbers of an update as the engine's.
@@ -25,5 +26,10 @@ enum AdamWNumbers {
 enum AdapterContent {
     static func bytes(_ layout: AdapterLayout, _ weights: [Float]) -> [UInt8] {
         AdapterFolder.canonicalContent(layout, weights)
+    }
+
+    /// The same, of which the weights are not copied.
+    static func parts(_ layout: AdapterLayout, _ weights: [Float]) -> [BlobPart] {
+        [.bytes(AdapterFolder.canonicalContent(layout, [])), .floats(weights)]
     }
 }

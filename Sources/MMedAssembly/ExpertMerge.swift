@@ -16,21 +16,25 @@ struct ExpertMerge: MergePort {
     let store: RunStore
     let threads: Int
     let mergedName: Name
+    /// Called ahead of all else: nothing is learned while experts are merged, so what learning keeps in memory can go.
+    let onBegin: @Sendable () -> Void
     private let thread = ComputeThread("mmed.merge")
 
     init(
         layouts: [Name: AdapterLayout], settings: MMedMerging.MergeSettings, store: RunStore, threads: Int,
-        mergedName: Name
+        mergedName: Name, onBegin: @escaping @Sendable () -> Void = {}
     ) {
         self.layouts = layouts
         self.settings = settings
         self.store = store
         self.threads = threads
         self.mergedName = mergedName
+        self.onBegin = onBegin
     }
 
     func merge(_ order: MergeOrder) async throws -> AdapterReference {
-        try await thread.run { try self.mergeAll(order) }
+        onBegin()
+        return try await thread.run { try self.mergeAll(order) }
     }
 
     private func mergeAll(_ order: MergeOrder) throws -> AdapterReference {
@@ -46,20 +50,23 @@ struct ExpertMerge: MergePort {
             case (nil, nil): break
             }
         }
-        let result = try MMedMerging.merge(inputs: inputs, settings: settings, threads: threads, progress: nil)
-        let digest = try store.put(AdapterContent.bytes(result.adapter.layout, result.adapter.values))
-        let text = result.report.text
+        let plan = try MergePlan(inputs: inputs, settings: settings)
+        // The merged adapter is larger than all that it is made of, and nothing here needs it as a whole.
+        let merged = try store.folder.scratch()
+        let report = try plan.merge(threads: threads) { try merged.append(LittleEndian.bytes(of: $0)) }
+        let digest = try store.put(AdapterContent.parts(plan.layout, []) + [.scratch(merged)])
+        let text = report.text
         try store.folder.writeWhole(Array(text.utf8), to: store.folder.path + "/merge.txt")
-        let record = try SortedJSON.bytes(result.report, laidOut: true) + [0x0A]
+        let record = try SortedJSON.bytes(report, laidOut: true) + [0x0A]
         try store.folder.writeWhole(record, to: store.folder.path + "/merge.json")
         return AdapterReference(name: mergedName, version: 0, digest: digest)
     }
 
     private func weights(_ reference: AdapterReference?) throws -> AdapterWeights? {
         guard let reference, let layout = layouts[reference.name] else { return nil }
-        let content = try store.requireBlob(reference.digest)
+        let blob = try store.requireFile(reference.digest)
         let place = "adapter \(reference.name) v\(reference.version)"
         return try AdapterWeights(
-            layout: layout, values: try LittleEndian.weights(content: content, layout: layout, place: place))
+            layout: layout, values: try LittleEndian.weights(in: blob, layout: layout, place: place))
     }
 }

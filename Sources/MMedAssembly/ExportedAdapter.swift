@@ -2,6 +2,7 @@ import MMedCore
 import MMedFormats
 import MMedProtocol
 import MMedScheduling
+import MMedStore
 
 /// A PEFT folder that a run leaves to its users beside the blob that it was made of.
 struct ExportedAdapter {
@@ -21,19 +22,25 @@ struct ExportedAdapter {
 
     /// Writes the folder where it is not there whole: to look is cheaper than to write, and what is whole stays untouched.
     /// True when it was written.
-    func ensure(below folder: String, content: [UInt8], baseModel: String) throws -> Bool {
-        let (layout, weights) = try LittleEndian.adapter(content: content, place: relativePath)
+    func ensure(below folder: String, blob: BlobFile, baseModel: String) throws -> Bool {
+        let layout = try LittleEndian.layout(of: blob, place: relativePath)
         let path = folder + "/" + relativePath
         let isWhole =
-            (try? AdapterFolder.requireSame(at: path, layout: layout, values: weights, baseModel: baseModel)) != nil
-        if !isWhole { try AdapterFolder.write(to: path, layout: layout, values: weights, baseModel: baseModel) }
-        return !isWhole
+            (try? AdapterFolder.requireSame(at: path, layout: layout, baseModel: baseModel) {
+                try LittleEndian.weights($0, in: blob, layout: layout)
+            }) != nil
+        if isWhole { return false }
+        try AdapterFolder.write(to: path, layout: layout, baseModel: baseModel) {
+            try LittleEndian.weights($0, in: blob, layout: layout)
+        }
+        return true
     }
 
     /// Throws `badData` naming the file that is missing or is not what the run wrote.
-    func verify(below folder: String, content: [UInt8], baseModel: String?) throws {
-        let (layout, weights) = try LittleEndian.adapter(content: content, place: relativePath)
-        try AdapterFolder.requireSame(
-            at: folder + "/" + relativePath, layout: layout, values: weights, baseModel: baseModel)
+    func verify(below folder: String, blob: BlobFile, baseModel: String?) throws {
+        let layout = try LittleEndian.layout(of: blob, place: relativePath)
+        try AdapterFolder.requireSame(at: folder + "/" + relativePath, layout: layout, baseModel: baseModel) {
+            try LittleEndian.weights($0, in: blob, layout: layout)
+        }
     }
 }

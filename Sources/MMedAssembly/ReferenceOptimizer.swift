@@ -2,20 +2,24 @@ import MMedConfig
 import MMedCoordinator
 import MMedCore
 import MMedEngine
+import MMedLocks
 import MMedProtocol
 import MMedScheduling
 import MMedStore
 import MMedTensor
 
 /// The coordinator's own copy of every adapter: it applies the same AdamW step as the learners, so losing them loses nothing.
-actor ReferenceOptimizer: OptimizerPort {
+/// In memory are the adapters and their moments; gradients are summed and applied piece by piece, whatever their size.
+final class ReferenceOptimizer: OptimizerPort {
     private let layouts: [Name: AdapterLayout]
     private let settings: OptimizerConfig
     private let store: RunStore
     private let pool: ComputePool
     private let thread = ComputeThread("mmed.optimizer")
     /// The newest state of each adapter, to spare a read from the disk.
-    private var newest: [Name: (digest: Digest, state: AdamWState)] = [:]
+    private let newest = Locked<[Name: (digest: Digest, state: AdamWState)]>([:])
+    /// Numbers of a piece: whole blocks of the norm.
+    private static let pieceCount = 16 * squaresBlock
 
     init(layouts: [Name: AdapterLayout], settings: OptimizerConfig, store: RunStore, threads: Int) {
         self.layouts = layouts
@@ -24,75 +28,106 @@ actor ReferenceOptimizer: OptimizerPort {
         pool = ComputePool(threads: threads)
     }
 
-    nonisolated func gradientBytes(of adapter: Name) -> Int? { layouts[adapter].map { 4 * $0.parameterCount } }
+    func gradientBytes(of adapter: Name) -> Int? { layouts[adapter].map { 4 * $0.parameterCount } }
 
-    nonisolated func isFinite(_ gradient: [UInt8]) -> Bool {
-        gradient.withUnsafeBytes { $0.bindMemory(to: Float.self).allSatisfy(\.isFinite) }
+    func isFinite(_ gradient: any ScratchBytes) throws -> Bool {
+        for range in ReferenceOptimizer.pieces(gradient.count / 4) {
+            let bytes = try gradient.bytes(at: 4 * range.lowerBound, count: 4 * range.count)
+            let isFinite = bytes.withUnsafeBytes { source in
+                range.indices.allSatisfy {
+                    source.loadUnaligned(fromByteOffset: 4 * ($0 - range.lowerBound), as: Float.self).isFinite
+                }
+            }
+            guard isFinite else { return false }
+        }
+        return true
     }
 
-    func apply(_ order: UpdateOrder, gradients: [[UInt8]]) async throws -> AppliedUpdate {
+    /// What is in memory of adapters that no update follows is given back.
+    func release() { newest.withLock { $0 = [:] } }
+
+    func apply(_ order: UpdateOrder, gradients: [any ScratchBytes]) async throws -> AppliedUpdate {
+        try await thread.run { try self.applyNow(order, gradients) }
+    }
+
+    private func applyNow(_ order: UpdateOrder, _ gradients: [any ScratchBytes]) throws -> AppliedUpdate {
         let name = order.base.reference.name
         guard let layout = layouts[name] else { throw MMedError(.internalError, "no adapter \(name) in this run") }
-        let held = newest[name].flatMap { $0.digest == order.base.reference.digest ? $0.state : nil }
-        let (settings, store, pool) = (settings, store, pool)
-        let (update, state) = try await thread.run {
-            var state = try held ?? ReferenceOptimizer.load(order.base, layout, store)
-            if order.base.momentsDigest == nil { state = AdamWState(weights: state.weights) }
-            return try ReferenceOptimizer.step(
-                order, &state, gradients, layout: layout, settings: settings, store: store, pool: pool)
-        }
-        newest[name] = (update.result.head.reference.digest, state)
-        return update
-    }
-
-    private static func load(_ head: AdapterHead, _ layout: AdapterLayout, _ store: RunStore) throws -> AdamWState {
-        let place = "adapter \(head.reference.name) v\(head.reference.version)"
-        let weights = try LittleEndian.weights(
-            content: try store.requireBlob(head.reference.digest), layout: layout, place: place)
-        guard let moments = head.momentsDigest else { return AdamWState(weights: weights) }
-        let values = try LittleEndian.floats(of: try store.requireBlob(moments)[...], place: place)
-        guard values.count == 2 * weights.count else {
-            throw MMedError(.internalError, at: place, "its moments have \(values.count) numbers")
-        }
-        return try AdamWState(
-            weights: weights, firstMoment: Array(values[..<weights.count]),
-            secondMoment: Array(values[weights.count...]))
-    }
-
-    private static func step(
-        _ order: UpdateOrder, _ state: inout AdamWState, _ gradients: [[UInt8]], layout: AdapterLayout,
-        settings: OptimizerConfig, store: RunStore, pool: ComputePool
-    ) throws -> (AppliedUpdate, AdamWState) {
-        var sum = [Float](repeating: 0, count: layout.parameterCount)
-        for bytes in gradients {
-            let part = try LittleEndian.floats(of: bytes[...], place: "gradient")
-            // Shard order is part of the definition: fp32 sums in another order have other bits.
-            for index in sum.indices { sum[index] += part[index] }
-        }
-        let norm = UpdateMath.globalNorm(sum)
+        let (sum, norm) = try summed(gradients, count: layout.parameterCount)
         guard norm.isFinite else { throw NonFiniteUpdate("the gradient's norm is \(norm)") }
+        let numbers = numbers(order, norm: norm)
+        var state = try takeState(order.base, layout)
+        for range in ReferenceOptimizer.pieces(layout.parameterCount) {
+            let piece = try LittleEndian.floats(
+                of: sum.bytes(at: 4 * range.lowerBound, count: 4 * range.count)[...], place: "gradient")
+            state.apply(piece: piece, at: range.lowerBound, step: AdamWNumbers.step(numbers), pool: pool)
+        }
+        guard state.weights.allSatisfy({ $0.isFinite }) else {
+            throw NonFiniteUpdate("it would make adapter \(name) non-finite")
+        }
+        let weightsDigest = try store.put(AdapterContent.parts(layout, state.weights), of: name)
+        let momentsDigest = try store.put([.floats(state.firstMoment), .floats(state.secondMoment)], of: name)
+        let kept = state
+        newest.withLock { $0[name] = (weightsDigest, kept) }
+        let reference = AdapterReference(
+            name: name, version: order.base.reference.version + 1, digest: weightsDigest)
+        let head = AdapterHead(
+            reference: reference, momentsDigest: momentsDigest, optimizerSteps: order.base.optimizerSteps + 1)
+        let result = UpdateResult(
+            head: head, numbers: numbers, gradientDigest: try store.digest(of: sum), gradientNorm: norm)
+        return AppliedUpdate(result: result, gradient: sum)
+    }
+
+    /// The sum of the shards' gradients in the order given, which is part of the definition (fp32 sums in another order have
+    /// other bits), and its norm.
+    private func summed(_ gradients: [any ScratchBytes], count: Int) throws -> (sum: any ScratchBytes, norm: Double) {
+        guard gradients.allSatisfy({ $0.count == 4 * count }) else {
+            throw MMedError(.internalError, "a gradient has another length than its adapter's \(count) numbers")
+        }
+        let sum = try store.scratch()
+        var squares = 0.0
+        for range in ReferenceOptimizer.pieces(count) {
+            var piece = [Float](repeating: 0, count: range.count)
+            for gradient in gradients {
+                LittleEndian.add(try gradient.bytes(at: 4 * range.lowerBound, count: 4 * range.count), to: &piece)
+            }
+            addSquares(of: piece, to: &squares)
+            try sum.append(LittleEndian.bytes(of: piece))
+        }
+        return (sum, squares.squareRoot())
+    }
+
+    private func numbers(_ order: UpdateOrder, norm: Double) -> UpdateNumbers {
         let count = order.base.optimizerSteps + 1
-        let numbers = UpdateNumbers(
+        return UpdateNumbers(
             learningRate: order.learningRate, beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon,
             weightDecay: settings.weightDecay,
             biasCorrection1: Double(UpdateMath.biasCorrection(beta: settings.beta1, step: count)),
             biasCorrection2: Double(UpdateMath.biasCorrection(beta: settings.beta2, step: count)),
             clipFactor: Double(UpdateMath.clipFactor(norm: norm, limit: settings.gradientClipNorm)))
-        try state.apply(gradient: sum, step: AdamWNumbers.step(numbers), pool: pool)
-        guard state.weights.allSatisfy(\.isFinite) else {
-            throw NonFiniteUpdate("it would make adapter \(order.base.reference.name) non-finite")
+    }
+
+    /// The state that an update begins with. It is taken out of what is kept, since changing it would copy it there; after an
+    /// update that fails it is found on the disk.
+    private func takeState(_ base: AdapterHead, _ layout: AdapterLayout) throws -> AdamWState {
+        let held = newest.withLock { $0.removeValue(forKey: base.reference.name) }
+        if let held, held.digest == base.reference.digest {
+            return base.momentsDigest == nil ? AdamWState(weights: held.state.weights) : held.state
         }
-        let weightsDigest = try store.put(
-            AdapterContent.bytes(layout, state.weights), of: order.base.reference.name)
-        let momentsDigest = try store.put(
-            LittleEndian.bytes(of: state.firstMoment) + LittleEndian.bytes(of: state.secondMoment),
-            of: order.base.reference.name)
-        let gradient = LittleEndian.bytes(of: sum)
-        let reference = AdapterReference(
-            name: order.base.reference.name, version: order.base.reference.version + 1, digest: weightsDigest)
-        let head = AdapterHead(reference: reference, momentsDigest: momentsDigest, optimizerSteps: count)
-        let result = UpdateResult(
-            head: head, numbers: numbers, gradientDigest: ContentDigest.of(gradient), gradientNorm: norm)
-        return (AppliedUpdate(result: result, gradient: gradient), state)
+        let place = "adapter \(base.reference.name) v\(base.reference.version)"
+        let weights = try LittleEndian.weights(
+            in: try store.requireFile(base.reference.digest), layout: layout, place: place)
+        guard let moments = base.momentsDigest else { return AdamWState(weights: weights) }
+        let file = try store.requireFile(moments)
+        guard file.count == 8 * weights.count else {
+            throw MMedError(.internalError, at: place, "its moments have \(file.count) bytes")
+        }
+        return try AdamWState(
+            weights: weights, firstMoment: file.floats(at: 0, count: weights.count),
+            secondMoment: file.floats(at: 4 * weights.count, count: weights.count))
+    }
+
+    private static func pieces(_ count: Int) -> [Range<Int>] {
+        stride(from: 0, to: count, by: pieceCount).map { $0..<min(count, $0 + pieceCount) }
     }
 }

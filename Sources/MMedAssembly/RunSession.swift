@@ -107,7 +107,7 @@ public struct RunSession: Sendable {
                     throw MMedError(.internalError, "no layout for \(specialty)")
                 }
                 let weights = run.initialWeights(of: specialty, layout: layout)
-                let digest = try store.put(AdapterContent.bytes(layout, weights))
+                let digest = try store.put(AdapterContent.parts(layout, weights))
                 return AdapterHead(
                     reference: AdapterReference(name: specialty, version: 0, digest: digest), momentsDigest: nil,
                     optimizerSteps: 0)
@@ -127,11 +127,11 @@ public struct RunSession: Sendable {
         }
         let watched = FirstLeaseEndpoint(
             Failpoint.isArmed ? FailpointCoordinatorEndpoint(endpoint) : endpoint, telemetry: telemetry)
+        let optimizer = ReferenceOptimizer(
+            layouts: run.layouts, settings: run.config.optimizer, store: store, threads: 1)
         var ports = CoordinatorPorts(
-            optimizer: ReferenceOptimizer(
-                layouts: run.layouts, settings: run.config.optimizer, store: store, threads: 1),
-            reward: RewardJudge(tokenizer: run.host.tokenizer), store: store, journal: journal, merge: try merge(),
-            telemetry: telemetry)
+            optimizer: optimizer, reward: RewardJudge(tokenizer: run.host.tokenizer), store: store, journal: journal,
+            merge: try merge { optimizer.release() }, telemetry: telemetry)
         if Failpoint.isArmed { ports = ports.withFailpoints }
         let coordinator = Coordinator(
             plan: run.plan, state: state, journal: openRecords, kept: kept, modelDigest: run.host.digest,
@@ -237,7 +237,7 @@ public struct RunSession: Sendable {
         return text
     }
 
-    private func merge() throws -> ExpertMerge {
+    private func merge(onBegin: @escaping @Sendable () -> Void) throws -> ExpertMerge {
         let settings = run.config.merge
         let method: MergeMethod =
             switch settings.method {
@@ -252,6 +252,7 @@ public struct RunSession: Sendable {
             settings: MMedMerging.MergeSettings(
                 method: method, density: settings.density, lambdaSFT: settings.lambdaSFT, lambdaRL: settings.lambdaRL,
                 rank: settings.rank),
-            store: store, threads: max(1, ProcessInfo.processInfo.activeProcessorCount), mergedName: name)
+            store: store, threads: max(1, ProcessInfo.processInfo.activeProcessorCount), mergedName: name,
+            onBegin: onBegin)
     }
 }

@@ -1,12 +1,15 @@
-import MMedCoordinator
+public import MMedCoordinator
 import MMedCore
 import MMedFormats
 import MMedLocks
 import MMedProtocol
 import MMedScheduling
-import MMedStore
+public import MMedStore
 
-/// The run folder behind the coordinator's port: blobs with a small cache, checkpoints, and the adapters that users take away.
+extension ScratchFile: ScratchBytes {}
+
+/// The run folder behind the coordinator's port: blobs, checkpoints, and the adapters that users take away. No content of a blob
+/// stays in memory: an adapter may be as large as what is left of it, and the system keeps what is read again and again.
 final class RunStore: StorePort {
     let folder: RunFolder
     private let journal: Journal
@@ -15,13 +18,13 @@ final class RunStore: StorePort {
 
     private struct Cache {
         /// Newest last; workers pull the newest versions in chunks.
-        var blobs: [(digest: Digest, bytes: [UInt8])] = []
+        var opened: [(digest: Digest, file: BlobFile)] = []
         /// Digests put since the start, newest last: some may not be in a checkpoint yet.
         var recent: [Digest] = []
         /// The newest digests of each adapter: in the middle of a step they are in no checkpoint, however long it takes and
         /// whatever the other adapters do meanwhile.
         var newest: [Name: [Digest]] = [:]
-        /// Digests put since the start and not removed.
+        /// Digests that are on the disk and not removed.
         var stored = Set<Digest>()
         /// The newest states on the disk, newest first: a start may go back to each.
         var held: [RunState] = []
@@ -29,12 +32,14 @@ final class RunStore: StorePort {
         var awaited: [AdapterHead] = []
         var exported = Set<String>()
 
-        mutating func note(_ digests: [Digest], of adapter: Name, kept: Int) {
-            newest[adapter] = ((newest[adapter] ?? []) + digests).suffix(kept)
+        mutating func keep(_ digest: Digest, _ file: BlobFile) {
+            opened.removeAll { $0.digest == digest }
+            opened.append((digest, file))
+            if opened.count > RunStore.filesOpened { opened.removeFirst() }
         }
     }
     private let cache = Locked(Cache())
-    private let blobsCached = 12
+    private static let filesOpened = 12
     private let recentKept = 32
     /// Weights and moments of all updates of so many steps as a run may go back.
     private let newestKept: Int
@@ -50,32 +55,52 @@ final class RunStore: StorePort {
     }
 
     /// Writes bytes durably under their digest; `adapter` names whose newest weights or moments they are.
-    func put(_ bytes: [UInt8], of adapter: Name? = nil) throws -> Digest {
+    func put(_ bytes: [UInt8], of adapter: Name? = nil) throws -> Digest { try put([.bytes(bytes)], of: adapter) }
+
+    /// The same of what the parts are one behind the other.
+    func put(_ parts: [BlobPart], of adapter: Name? = nil) throws -> Digest {
         // It is known before it is written: a checkpoint saved on another thread meanwhile must not take it for garbage.
-        let digest = ContentDigest.of(bytes)
-        if let adapter {
+        let digest = try folder.putBlob(parts) { digest in
             cache.withLock { cache in
-                cache.note([digest], of: adapter, kept: newestKept)
+                if let adapter {
+                    cache.newest[adapter] = ((cache.newest[adapter] ?? []) + [digest]).suffix(newestKept)
+                }
+                cache.recent.append(digest)
+                if cache.recent.count > recentKept { cache.recent.removeFirst() }
             }
         }
-        remember(digest, bytes, isNew: true)
-        return try folder.putBlob(bytes)
+        // Its bytes have just been hashed.
+        let file = try folder.openBlob(digest, isChecked: true)
+        cache.withLock { cache in
+            cache.stored.insert(digest)
+            cache.keep(digest, file)
+        }
+        return digest
     }
 
-    func requireBlob(_ digest: Digest) throws -> [UInt8] {
-        if let bytes = cached(digest) { return bytes }
-        let bytes = try folder.blob(digest)
-        remember(digest, bytes, isNew: false)
-        return bytes
+    /// A blob that must be there, its digest checked.
+    func requireFile(_ digest: Digest) throws -> BlobFile {
+        if let opened = cache.withLock({ $0.opened.last { $0.digest == digest }?.file }) { return opened }
+        let file = try folder.openBlob(digest)
+        cache.withLock { $0.keep(digest, file) }
+        return file
     }
 
-    func blob(_ digest: Digest) throws -> [UInt8]? {
+    func piece(of digest: Digest, at offset: Int, bytesMax: Int) throws -> BlobPiece? {
         // Anybody may ask for anything; what was put and not removed must be there, and what is there must be whole.
         let isKnown = cache.withLock { $0.stored.contains(digest) }
-        return try isKnown || folder.holdsBlob(digest) ? requireBlob(digest) : nil
+        guard isKnown || folder.holdsBlob(digest) else { return nil }
+        let file = try requireFile(digest)
+        guard (0..<file.count).contains(offset) else { return nil }
+        let bytes = try file.bytes(at: offset, count: min(bytesMax, file.count - offset))
+        return BlobPiece(totalBytes: file.count, bytes: bytes)
     }
 
-    func digest(of bytes: [UInt8]) -> Digest { ContentDigest.of(bytes) }
+    func scratch() throws -> any ScratchBytes { try folder.scratch() }
+
+    func digest(of scratch: any ScratchBytes) throws -> Digest {
+        try ContentDigest.of(count: scratch.count) { try scratch.bytes(at: $0, count: $1) }
+    }
 
     func save(_ state: RunState) throws {
         try export(state)
@@ -91,6 +116,7 @@ final class RunStore: StorePort {
             let open = named.reduce(into: Set(cache.recent)) { $0.formUnion($1) }
             let garbage = cache.stored.subtracting(open)
             cache.stored.subtract(garbage)
+            cache.opened.removeAll { garbage.contains($0.digest) }
             return garbage
         }
         folder.remove(garbage)
@@ -105,7 +131,7 @@ final class RunStore: StorePort {
         var kept = Set<Digest>()
         for update in updates {
             // They can be made again, so one that is damaged is no reason to stop.
-            let whole = update.result.head.digests.filter { (try? folder.blob($0)) != nil }
+            let whole = update.result.head.digests.filter { (try? folder.openBlob($0)) != nil }
             kept.formUnion(whole)
         }
         let held = [state] + older
@@ -128,23 +154,7 @@ final class RunStore: StorePort {
         try ExportedAdapter.all(in: state).filter { adapter in
             guard cache.withLock({ $0.exported.insert(adapter.relativePath).inserted }) else { return false }
             return try adapter.ensure(
-                below: folder.path, content: try requireBlob(adapter.digest), baseModel: baseModel)
+                below: folder.path, blob: try requireFile(adapter.digest), baseModel: baseModel)
         }.map(\.relativePath)
-    }
-
-    private func cached(_ digest: Digest) -> [UInt8]? {
-        cache.withLock { cache in cache.blobs.last { $0.digest == digest }?.bytes }
-    }
-
-    private func remember(_ digest: Digest, _ bytes: [UInt8], isNew: Bool) {
-        cache.withLock { cache in
-            cache.blobs.removeAll { $0.digest == digest }
-            cache.blobs.append((digest, bytes))
-            if cache.blobs.count > blobsCached { cache.blobs.removeFirst() }
-            guard isNew else { return }
-            cache.recent.append(digest)
-            cache.stored.insert(digest)
-            if cache.recent.count > recentKept { cache.recent.removeFirst() }
-        }
     }
 }

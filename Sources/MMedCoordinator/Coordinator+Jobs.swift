@@ -21,7 +21,7 @@ extension Coordinator {
         wakeListener()
     }
 
-    func apply(_ order: UpdateOrder, _ gradients: [[UInt8]]) {
+    func apply(_ order: UpdateOrder, _ gradients: [any ScratchBytes]) {
         let optimizer = ports.optimizer
         jobs.yield { [weak self] in
             do {

@@ -97,24 +97,32 @@ extension CoordinatorDesk {
             answerUnawaited(chunk, from: name)
             return
         }
-        switch gradients.take(chunk, from: name, expectedBytes: expected) {
+        do { try take(chunk, from: name, expectedBytes: expected) } catch {
+            // There is no room for it, or the disk does not give it back: no worker's fault.
+            effects.append(.fail(error))
+        }
+    }
+
+    private mutating func take(_ chunk: GradientChunk, from name: Name, expectedBytes: Int) throws {
+        let store = store
+        switch try gradients.take(chunk, from: name, expectedBytes: expectedBytes, scratch: { try store.scratch() }) {
         case .partial(let bytes):
             tell(name, .gradientReceived(chunk.lease, bytes: bytes))
             // A sign of life: while it sends again after a reconnect a worker does not beat.
             feed(.ready(name, credits: 0))
         case .refused(let reason): reject(chunk.lease, of: name, reason)
-        case .whole(let bytes):
-            guard store.digest(of: bytes) == chunk.digest else {
+        case .whole(let gradient):
+            guard try store.digest(of: gradient) == chunk.digest else {
                 reject(chunk.lease, of: name, "the gradient does not have the digest that came with it")
                 return
             }
-            guard optimizer.isFinite(bytes) else {
+            guard try optimizer.isFinite(gradient) else {
                 reject(chunk.lease, of: name, "the gradient is not finite")
                 return
             }
             // A check is held against what is here, by its digest; it is never summed.
-            if !core.isCheck(chunk.lease, of: name) { gradients.hold(bytes, of: chunk.shard, under: chunk.lease) }
-            tell(name, .gradientReceived(chunk.lease, bytes: bytes.count))
+            if !core.isCheck(chunk.lease, of: name) { gradients.hold(gradient, of: chunk.shard, under: chunk.lease) }
+            tell(name, .gradientReceived(chunk.lease, bytes: gradient.count))
             feed(.gradient(name, chunk.lease, chunk.shard, chunk.statistics, digest: chunk.digest))
         }
     }
@@ -133,19 +141,24 @@ extension CoordinatorDesk {
     }
 
     private mutating func serve(_ digest: Digest, _ offset: Int, to peer: PeerID, _ name: Name) {
-        let bytes: [UInt8]?
-        do { bytes = try recentGradients.last { $0.digest == digest }?.bytes ?? store.blob(digest) } catch {
+        let piece: BlobPiece?
+        let bytesMax = Limits.blobChunkBytes
+        do {
+            if let recent = recentGradients.last(where: { $0.digest == digest }) {
+                piece = try recent.gradient.piece(at: offset, bytesMax: bytesMax)
+            } else {
+                piece = try store.piece(of: digest, at: offset, bytesMax: bytesMax)
+            }
+        } catch {
             // Not the worker's fault: told that it is missing, an honest one would be sent away for asking.
             effects.append(.fail(error))
             return
         }
-        guard let bytes, bytes.indices.contains(offset) else {
+        guard let piece else {
             send(.blobMissing(digest), to: peer)
             warn("blob-missing", name, [.init("digest", .text(digest.short)), .init("offset", .int(offset))])
             return
         }
-        let end = min(bytes.count, offset + Limits.blobChunkBytes)
-        send(
-            .blobChunk(digest, offset: offset, totalBytes: bytes.count, bytes: Array(bytes[offset..<end])), to: peer)
+        send(.blobChunk(digest, offset: offset, totalBytes: piece.totalBytes, bytes: piece.bytes), to: peer)
     }
 }

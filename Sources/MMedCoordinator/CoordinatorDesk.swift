@@ -11,7 +11,7 @@ public enum DeskEffect: Sendable {
     /// Write the state durably before any later effect.
     case save(RunState)
     /// Sum the gradients in this order, apply AdamW, make it durable, and answer with `finished` or `refused`.
-    case apply(UpdateOrder, gradients: [[UInt8]])
+    case apply(UpdateOrder, gradients: [any ScratchBytes])
     /// Merge, make it durable, and answer with `merged`.
     case merge(MergeOrder)
     /// A line of the progress log.
@@ -45,7 +45,7 @@ public struct CoordinatorDesk: Sendable {
     var refusals = RefusalTally()
     var gradients = GradientIntake()
     /// Summed gradients that learners may still pull, newest last.
-    var recentGradients: [(digest: Digest, bytes: [UInt8])] = []
+    var recentGradients: [(digest: Digest, gradient: any ScratchBytes)] = []
     /// What the core said to do and is not done yet, because a record before it is not on the disk.
     private var outbox = Outbox()
     private(set) var outcome: Outcome?

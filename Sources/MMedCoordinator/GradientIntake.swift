@@ -5,11 +5,11 @@ import MMedProtocol
 /// leases alone, so at most one gradient of each shard under way is here.
 struct GradientIntake {
     /// What a chunk came to.
-    enum Verdict: Equatable {
+    enum Verdict {
         /// So many bytes are here.
         case partial(Int)
         /// The gradient is whole; its digest must still be checked.
-        case whole([UInt8])
+        case whole(any ScratchBytes)
         /// The chunk does not fit what came before.
         case refused(String)
     }
@@ -18,50 +18,52 @@ struct GradientIntake {
         let lease: LeaseID
         let worker: Name
         let digest: Digest
-        var bytes: [UInt8]
+        let gradient: any ScratchBytes
     }
 
     private var partials: [ShardID: Partial] = [:]
-    private var whole: [ShardID: (lease: LeaseID, bytes: [UInt8])] = [:]
+    private var whole: [ShardID: (lease: LeaseID, gradient: any ScratchBytes)] = [:]
 
-    /// Takes a chunk of a gradient of `expectedBytes`; chunks of a lease come in order, and offset 0 begins anew.
-    mutating func take(_ chunk: GradientChunk, from worker: Name, expectedBytes: Int) -> Verdict {
+    /// Takes a chunk of a gradient of `expectedBytes`; chunks of a lease come in order, and offset 0 begins anew, in a scratch of
+    /// its own. Throws when there is no room for it.
+    mutating func take(
+        _ chunk: GradientChunk, from worker: Name, expectedBytes: Int, scratch: () throws -> any ScratchBytes
+    ) throws -> Verdict {
+        // Whatever does not fit what came before ends it.
+        let before = partials.removeValue(forKey: chunk.shard)
         guard chunk.totalBytes == expectedBytes else {
-            partials[chunk.shard] = nil
             return .refused("the gradient has \(chunk.totalBytes) bytes, expected \(expectedBytes)")
         }
-        if chunk.offset == 0 {
-            var bytes: [UInt8] = []
-            bytes.reserveCapacity(expectedBytes)
-            partials[chunk.shard] = Partial(lease: chunk.lease, worker: worker, digest: chunk.digest, bytes: bytes)
-        }
-        // Out of the dictionary, so that appending does not copy what is there.
-        guard var partial = partials.removeValue(forKey: chunk.shard), partial.lease == chunk.lease,
-            partial.digest == chunk.digest, partial.bytes.count == chunk.offset,
-            chunk.bytes.count <= expectedBytes - chunk.offset, !chunk.bytes.isEmpty
+        let partial =
+            try chunk.offset == 0
+            ? Partial(lease: chunk.lease, worker: worker, digest: chunk.digest, gradient: scratch()) : before
+        guard let partial, partial.lease == chunk.lease, partial.digest == chunk.digest,
+            partial.gradient.count == chunk.offset, chunk.bytes.count <= expectedBytes - chunk.offset,
+            !chunk.bytes.isEmpty
         else { return .refused("a chunk at offset \(chunk.offset) does not follow the one before") }
-        partial.bytes.append(contentsOf: chunk.bytes)
-        if partial.bytes.count == expectedBytes { return .whole(partial.bytes) }
-        let count = partial.bytes.count
+        try partial.gradient.append(chunk.bytes)
+        if partial.gradient.count == expectedBytes { return .whole(partial.gradient) }
         partials[chunk.shard] = partial
-        return .partial(count)
+        return .partial(partial.gradient.count)
     }
 
     /// Holds a checked gradient.
-    mutating func hold(_ bytes: [UInt8], of shard: ShardID, under lease: LeaseID) { whole[shard] = (lease, bytes) }
+    mutating func hold(_ gradient: any ScratchBytes, of shard: ShardID, under lease: LeaseID) {
+        whole[shard] = (lease, gradient)
+    }
 
     /// Bytes of a held gradient that came under this lease; nil when there is none.
     func bytesHeld(of shard: ShardID, under lease: LeaseID) -> Int? {
         guard let held = whole[shard], held.lease == lease else { return nil }
-        return held.bytes.count
+        return held.gradient.count
     }
 
     /// The held gradients of the shards; nil when one is missing.
-    func gradients(of shards: [ShardID]) -> [[UInt8]]? {
-        var result: [[UInt8]] = []
+    func gradients(of shards: [ShardID]) -> [any ScratchBytes]? {
+        var result: [any ScratchBytes] = []
         for shard in shards {
             guard let held = whole[shard] else { return nil }
-            result.append(held.bytes)
+            result.append(held.gradient)
         }
         return result
     }
@@ -79,6 +81,6 @@ struct GradientIntake {
 
     /// Bytes that are here, whole gradients and beginnings.
     var byteCount: Int {
-        whole.values.reduce(0) { $0 + $1.bytes.count } + partials.values.reduce(0) { $0 + $1.bytes.count }
+        whole.values.reduce(0) { $0 + $1.gradient.count } + partials.values.reduce(0) { $0 + $1.gradient.count }
     }
 }

@@ -8,10 +8,10 @@ public struct AppliedUpdate: Sendable {
     /// What the core must know.
     public var result: UpdateResult
     /// The summed gradient, which learners pull by its digest.
-    public var gradient: [UInt8]
+    public var gradient: any ScratchBytes
 
     /// An applied update.
-    public init(result: UpdateResult, gradient: [UInt8]) {
+    public init(result: UpdateResult, gradient: any ScratchBytes) {
         self.result = result
         self.gradient = gradient
     }
@@ -31,11 +31,11 @@ public struct NonFiniteUpdate: Error, Equatable, CustomStringConvertible {
 public protocol OptimizerPort: Sendable {
     /// Sums the shards' gradients (little-endian fp32) in the order given, clips, applies AdamW and writes the result durably.
     /// Throws `NonFiniteUpdate` when the sum or the result is not finite; then nothing has changed.
-    func apply(_ order: UpdateOrder, gradients: [[UInt8]]) async throws -> AppliedUpdate
+    func apply(_ order: UpdateOrder, gradients: [any ScratchBytes]) async throws -> AppliedUpdate
     /// Bytes of a gradient of this adapter.
     func gradientBytes(of adapter: Name) -> Int?
     /// True when all values of a gradient are finite.
-    func isFinite(_ gradient: [UInt8]) -> Bool
+    func isFinite(_ gradient: any ScratchBytes) throws -> Bool
 }
 
 /// Scores paths where the truth is: at the coordinator.
@@ -44,13 +44,57 @@ public protocol RewardPort: Sendable {
     func judge(_ trajectory: Trajectory, task: RewardTask) throws -> RewardParts
 }
 
+/// Bytes that are needed for a while, as gradients are: gone with the object, and with the process. Where they lie is the
+/// store's affair; one that keeps them outside of the memory lets a run's memory not grow with them.
+public protocol ScratchBytes: AnyObject, Sendable {
+    /// Bytes appended so far.
+    var count: Int { get }
+    /// Appends; one thread at a time. Throws when there is no room.
+    func append(_ bytes: [UInt8]) throws
+    /// So many bytes from `offset` on, which were appended. Throws when they cannot be read.
+    func bytes(at offset: Int, count: Int) throws -> [UInt8]
+}
+
+extension ScratchBytes {
+    /// Everything appended so far.
+    public func allBytes() throws -> [UInt8] { try bytes(at: 0, count: count) }
+
+    /// A piece of it; nil when the offset is outside.
+    func piece(at offset: Int, bytesMax: Int) throws -> BlobPiece? {
+        guard (0..<count).contains(offset) else { return nil }
+        return BlobPiece(totalBytes: count, bytes: try bytes(at: offset, count: min(bytesMax, count - offset)))
+    }
+}
+
+/// A piece of a blob.
+public struct BlobPiece: Sendable {
+    /// Bytes of the whole.
+    public var totalBytes: Int
+    /// Those of the piece, one at least.
+    public var bytes: [UInt8]
+
+    /// So many bytes of the whole.
+    public init(totalBytes: Int, bytes: [UInt8]) {
+        self.totalBytes = totalBytes
+        self.bytes = bytes
+    }
+
+    /// Cut from what is in memory; nil when the offset is outside.
+    public init?(of whole: [UInt8], at offset: Int, bytesMax: Int) {
+        guard whole.indices.contains(offset) else { return nil }
+        self.init(totalBytes: whole.count, bytes: Array(whole[offset...].prefix(bytesMax)))
+    }
+}
+
 /// What must outlive the process.
 public protocol StorePort: Sendable {
-    /// Bytes that a worker may pull; nil when the digest is unknown. Throws when they should be there and cannot be read, or
-    /// are not what they were: the run must not go on then.
-    func blob(_ digest: Digest) throws -> [UInt8]?
-    /// The digest of bytes.
-    func digest(of bytes: [UInt8]) -> Digest
+    /// A piece of what a worker may pull, from `offset` on and of `bytesMax` at most; nil when the digest is unknown or the
+    /// offset is outside. Throws when it should be there and cannot be read, or is not what it was: the run must not go on then.
+    func piece(of digest: Digest, at offset: Int, bytesMax: Int) throws -> BlobPiece?
+    /// Room for a gradient.
+    func scratch() throws -> any ScratchBytes
+    /// The digest of what was appended.
+    func digest(of scratch: any ScratchBytes) throws -> Digest
     /// Writes the state durably.
     func save(_ state: RunState) throws
 }

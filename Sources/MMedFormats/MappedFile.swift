@@ -66,6 +66,15 @@ public final class MappedFile: @unchecked Sendable {
         try withBytes(at: offset, count: length) { Array($0) }
     }
 
+    /// Gives pages back that will hardly be read again, so that they do not count as this process's memory; `offset` and
+    /// `length` lie inside the file. Reading them again reads the file again.
+    public func release(at offset: Int, count length: Int) {
+        guard isMapped, let base else { return }
+        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        let start = offset / page * page
+        madvise(UnsafeMutableRawPointer(mutating: base + start), offset + length - start, MADV_DONTNEED)
+    }
+
     /// Lends the mapped bytes for the time of the call.
     func withBytes<Result>(
         at offset: Int, count length: Int, _ body: (UnsafeRawBufferPointer) throws -> Result

@@ -14,33 +14,55 @@ struct Participant {
 ///     taskArithmetic = Σ λ_c(k) · τ_k       linear = Σ_c λ_c · mean_{k∈c} τ_k
 ///
 /// Where the signed sum is exactly 0 no sign is elected and the entry is 0.
-func combine(_ participants: [Participant], count: Int, settings: MergeSettings) -> [MergeMethod: [Float]] {
-    var caci = [Float](repeating: 0, count: count)
-    var (ties, arithmetic, linear) = (caci, caci, caci)
+///
+/// Only the result of the settings' method is kept; the others are measured entry by entry as they come.
+func combine(_ participants: [Participant], count: Int, settings: MergeSettings) -> CombinedMatrix {
+    var merged = [Float](repeating: 0, count: count)
     let weights = ClassWeights(
         stages: participants.map(\.stage), norms: participants.map(\.norm), settings: settings)
+    let place = MergeMethod.allCases.firstIndex(of: settings.method) ?? 0
+    var measures = MergeMethod.allCases.map { _ in MethodMeasure() }
     var block = Block()
-    var start = 0
-    while start < count {
+    // A run of entries of each method.
+    var results = MergeMethod.allCases.map { _ in [Float](repeating: 0, count: Block.size) }
+    for start in stride(from: 0, to: count, by: Block.size) {
         let length = min(Block.size, count - start)
-        block.clear()
-        for (place, one) in participants.enumerated() {
-            block.addSums(one, from: start, length: length, lambda: weights.lambda[place], mean: weights.mean[place])
+        block.take(participants, from: start, length: length, weights)
+        for (place, method) in MergeMethod.allCases.enumerated() {
+            block.write(method, weights, length: length, to: &results[place])
         }
-        for (place, one) in participants.enumerated() {
-            block.addAgreeing(one, from: start, length: length, lambda: weights.lambda[place])
+        merged.replaceSubrange(start..<start + length, with: results[place][..<length])
+        for method in measures.indices {
+            measures[method].add(results[method], against: results[place], length: length)
         }
-        for index in 0..<length {
-            caci[start + index] = Float(
-                weights.supervisedFactor * block.classMean(.sft, index)
-                    + weights.reinforcedFactor * block.classMean(.rl, index))
-            ties[start + index] = Float(block.tiesMean(index))
-            arithmetic[start + index] = Float(block.arithmetic[index])
-            linear[start + index] = Float(block.linear[index])
-        }
-        start += length
     }
-    return [.caci: caci, .ties: ties, .taskArithmetic: arithmetic, .linear: linear]
+    return CombinedMatrix(merged: merged, measures: measures)
+}
+
+/// What became of the vectors at one matrix.
+struct CombinedMatrix {
+    /// The dense result of the settings' method.
+    let merged: [Float]
+    /// Of each method, in the order of `MergeMethod.allCases`.
+    let measures: [MethodMeasure]
+}
+
+/// Norms of one method's result X, which is given in runs of entries, each but the last a multiple of 8 long.
+struct MethodMeasure {
+    private var norm = RunningNorm()
+    /// ‖X - merged‖².
+    private(set) var squaredDifference = 0.0
+
+    /// ‖X‖².
+    var squaredNorm: Double {
+        let root = norm.squares.squareRoot()
+        return root * root
+    }
+
+    mutating func add(_ values: [Float], against merged: [Float], length: Int) {
+        norm.add(values, length: length)
+        squaredDifference = addSquaredDistance(values, merged, length: length, to: squaredDifference)
+    }
 }
 
 /// The factors of the classes at one matrix; counts and mean norms run over the vectors that take part.
@@ -80,6 +102,34 @@ private struct Block {
     var classCounts = [[Double]](repeating: [Double](repeating: 0, count: size), count: 2)
     var tiesSums = [Double](repeating: 0, count: size)
     var tiesCounts = [Double](repeating: 0, count: size)
+    /// A vector's entries, trimmed.
+    var trimmed = [Float](repeating: 0, count: size)
+
+    /// Takes all vectors' entries of a run.
+    mutating func take(_ participants: [Participant], from start: Int, length: Int, _ weights: ClassWeights) {
+        clear()
+        for (place, one) in participants.enumerated() {
+            addSums(one, from: start, length: length, lambda: weights.lambda[place], mean: weights.mean[place])
+        }
+        for (place, one) in participants.enumerated() {
+            addAgreeing(one, from: start, length: length, lambda: weights.lambda[place])
+        }
+    }
+
+    /// What a method makes of them.
+    func write(_ method: MergeMethod, _ weights: ClassWeights, length: Int, to result: inout [Float]) {
+        switch method {
+        case .linear: for index in 0..<length { result[index] = Float(linear[index]) }
+        case .taskArithmetic: for index in 0..<length { result[index] = Float(arithmetic[index]) }
+        case .ties: for index in 0..<length { result[index] = Float(tiesMean(index)) }
+        case .caci:
+            for index in 0..<length {
+                result[index] = Float(
+                    weights.supervisedFactor * classMean(.sft, index)
+                        + weights.reinforcedFactor * classMean(.rl, index))
+            }
+        }
+    }
 
     mutating func clear() {
         for half in 0..<2 {
@@ -97,8 +147,9 @@ private struct Block {
     /// What the election and the plain sums need.
     mutating func addSums(_ one: Participant, from start: Int, length: Int, lambda: Double, mean: Double) {
         let inverse = 1 / one.norm
-        add(one.trimmed.values, start, length, to: &signed) { $0 * inverse }
-        add(one.trimmed.values, start, length, to: &raw) { $0 }
+        one.trimmed.write(one.values, from: start, length: length, to: &trimmed)
+        add(trimmed, 0, length, to: &signed) { $0 * inverse }
+        add(trimmed, 0, length, to: &raw) { $0 }
         add(one.values, start, length, to: &arithmetic) { lambda * $0 }
         add(one.values, start, length, to: &linear) { mean * $0 }
     }
@@ -106,9 +157,10 @@ private struct Block {
     /// The entries whose sign is the elected one.
     mutating func addAgreeing(_ one: Participant, from start: Int, length: Int, lambda: Double) {
         let half = one.stage == .sft ? 0 : 1
+        one.trimmed.write(one.values, from: start, length: length, to: &trimmed)
         addWhereAgreeing(
-            one.trimmed.values, start, length, with: signed, factor: 1 / one.norm, &classSums[half], &classCounts[half])
-        addWhereAgreeing(one.trimmed.values, start, length, with: raw, factor: lambda, &tiesSums, &tiesCounts)
+            trimmed, length, with: signed, factor: 1 / one.norm, &classSums[half], &classCounts[half])
+        addWhereAgreeing(trimmed, length, with: raw, factor: lambda, &tiesSums, &tiesCounts)
     }
 
     /// The mean of a class's agreeing entries, 0 of none.
@@ -136,16 +188,16 @@ private func add(
 }
 
 private func addWhereAgreeing(
-    _ values: [Float], _ start: Int, _ length: Int, with elected: [Double], factor: Double, _ sums: inout [Double],
+    _ values: [Float], _ length: Int, with elected: [Double], factor: Double, _ sums: inout [Double],
     _ counts: inout [Double]
 ) {
-    precondition(length <= min(elected.count, sums.count, counts.count) && start + length <= values.count)
+    precondition(length <= min(elected.count, sums.count, counts.count, values.count))
     values.withUnsafeBufferPointer { values in
         elected.withUnsafeBufferPointer { elected in
             sums.withUnsafeMutableBufferPointer { sums in
                 counts.withUnsafeMutableBufferPointer { counts in
                     for index in 0..<length {
-                        let value = Double(values[start &+ index])
+                        let value = Double(values[index])
                         let agrees = value * elected[index] > 0
                         sums[index] += agrees ? factor * value : 0
                         counts[index] += agrees ? 1 : 0

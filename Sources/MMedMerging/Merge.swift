@@ -10,77 +10,112 @@ public struct MergeResult: Sendable {
     public let report: MergeReport
 }
 
-/// Merges all matrices on `threads` threads at once and calls `progress` after each with how many are done, from one of
-/// those threads. The result is the same bits for any number of threads and any order of the inputs. Memory: each
-/// thread holds two dense copies of its matrix for every task vector. Throws `badData` and `badConfig` as
-/// `MergePlan.init`, `internalError` when a decomposition does not converge, `tryAgain` without memory for the products.
+/// Merges as `MergePlan.merge` and gives the whole adapter. Throws `badData` and `badConfig` as `MergePlan.init`, and as that.
 public func merge(
     inputs: [MergeInput], settings: MergeSettings = MergeSettings(), threads: Int = 1,
     progress: (@Sendable (_ done: Int, _ of: Int) -> Void)? = nil
 ) throws -> MergeResult {
     let plan = try MergePlan(inputs: inputs, settings: settings)
-    let desk = MergeDesk(matrixCount: plan.matrixCount)
-    let threads = max(1, min(threads, plan.matrixCount))
-    try ProductMemory.require(threads: threads)
-    DispatchQueue.concurrentPerform(iterations: threads) { _ in
-        while let index = desk.take() {
-            let outcome = Result { try plan.mergeMatrix(index) }
-            let done = desk.put(outcome, at: index)
-            progress?(done, plan.matrixCount)
-        }
-    }
-    return try plan.assemble(desk.all())
+    let vector = FlatVector(count: plan.layout.parameterCount)
+    let report = try plan.merge(threads: threads, progress: progress) { vector.append($0) }
+    return MergeResult(adapter: try AdapterWeights(layout: plan.layout, values: vector.taken()), report: report)
 }
 
 extension MergePlan {
-    /// The adapter and the report of all matrices, given in any order.
-    /// Throws `internalError` unless each matrix is there exactly once.
-    public func assemble(_ matrices: [MergedMatrix]) throws -> MergeResult {
-        let sorted = matrices.sorted { $0.index < $1.index }
-        guard sorted.map(\.index) == Array(0..<matrixCount) else {
-            throw MMedError(.internalError, "\(matrices.count) merged matrices do not cover \(matrixCount) once each")
+    /// Merges all matrices on `threads` threads at once and calls `progress` after each with how many are done, from one of
+    /// those threads. `take` is handed the merged adapter's numbers in the layout's order, an A or a B at a time, by one thread
+    /// at a time: nobody need have the whole in memory. The result is the same bits for any number of threads and any order of
+    /// the inputs. Memory: each thread holds its matrix of every task vector, dense, and a few more. Throws what `take` throws,
+    /// `internalError` when a decomposition does not converge, `tryAgain` without memory for the products, `badData` for a
+    /// merged number that is not finite.
+    public func merge(
+        threads: Int = 1, progress: (@Sendable (_ done: Int, _ of: Int) -> Void)? = nil,
+        take: @escaping @Sendable ([Float]) throws -> Void
+    ) throws -> MergeReport {
+        let desk = MergeDesk(matrixCount: matrixCount, take: take)
+        let threads = max(1, min(threads, matrixCount))
+        try ProductMemory.require(threads: threads)
+        DispatchQueue.concurrentPerform(iterations: threads) { _ in
+            while let index = desk.next() {
+                let outcome = Result { try mergeMatrix(index) }
+                let done = desk.put(outcome, at: index)
+                progress?(done, matrixCount)
+            }
         }
-        var values: [Float] = []
-        values.reserveCapacity(layout.parameterCount)
-        for matrix in sorted {
-            values += matrix.a
-            values += matrix.b
-        }
-        return MergeResult(
-            adapter: try AdapterWeights(layout: layout, values: values),
-            report: MergeReport(plan: self, figures: sorted.map(\.figures)))
+        return MergeReport(plan: self, figures: try desk.figures())
     }
 }
 
-/// Hands out matrices and takes their results.
+/// Hands out matrices and passes their results on in order.
 // Proof of Sendable: every access to the stored properties that vary holds `lock`.
 private final class MergeDesk: @unchecked Sendable {
     private let lock = NSLock()
-    private var next = 0
+    private let matrixCount: Int
+    private let take: @Sendable ([Float]) throws -> Void
+    private var begun = 0
     private var done = 0
-    private var outcomes: [Result<MergedMatrix, any Error>?]
+    /// Merged before one ahead of them was: fewer than there are threads.
+    private var waiting: [Int: MergedMatrix] = [:]
+    /// Of the matrices passed on, in their order.
+    private var passed: [MatrixFigures] = []
+    private var failure: (any Error)?
 
-    init(matrixCount: Int) { outcomes = Array(repeating: nil, count: matrixCount) }
+    init(matrixCount: Int, take: @escaping @Sendable ([Float]) throws -> Void) {
+        self.matrixCount = matrixCount
+        self.take = take
+    }
 
     /// The next matrix; nil when there is none, or when one has failed.
-    func take() -> Int? {
+    func next() -> Int? {
         lock.withLock {
-            guard next < outcomes.count else { return nil }
-            next += 1
-            return next - 1
+            guard begun < matrixCount, failure == nil else { return nil }
+            begun += 1
+            return begun - 1
         }
     }
 
-    /// Keeps a result and tells how many there are.
+    /// Takes a result and tells how many there are.
     func put(_ outcome: Result<MergedMatrix, any Error>, at index: Int) -> Int {
         lock.withLock {
-            outcomes[index] = outcome
             done += 1
-            if case .failure = outcome { next = outcomes.count }
+            do {
+                waiting[index] = try outcome.get()
+                while failure == nil, let matrix = waiting.removeValue(forKey: passed.count) {
+                    for values in [matrix.a, matrix.b] {
+                        guard values.allSatisfy({ $0.isFinite }) else {
+                            throw MMedError(
+                                .badData, "a number of merged matrix \(passed.count) is not finite",
+                                mend: "merge earlier versions")
+                        }
+                        try take(values)
+                    }
+                    passed.append(matrix.figures)
+                }
+            } catch { failure = failure ?? error }
             return done
         }
     }
 
-    /// All results in order, or the first failure.
-    func all() throws -> [MergedMatrix] { try lock.withLock { outcomes }.compactMap { try $0?.get() } }
+    /// The figures of all matrices in order, or the first failure.
+    func figures() throws -> [MatrixFigures] {
+        try lock.withLock {
+            if let failure { throw failure }
+            return passed
+        }
+    }
+}
+
+/// A vector that grows to a known length.
+// Proof of Sendable: `append` is called by one thread at a time, `taken` when they are done.
+private final class FlatVector: @unchecked Sendable {
+    private var values: [Float] = []
+
+    init(count: Int) { values.reserveCapacity(count) }
+
+    func append(_ piece: [Float]) { values += piece }
+
+    func taken() -> [Float] {
+        defer { values = [] }
+        return values
+    }
 }

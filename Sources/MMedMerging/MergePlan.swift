@@ -75,8 +75,7 @@ public struct MergePlan: Sendable {
     public func mergedDelta(matrix index: Int) -> [Float] {
         let pair = layout.pairs[index]
         let participants = trimmed(taskMatrices(pair))
-        let combined = combine(participants, count: pair.output * pair.input, settings: settings)
-        return combined[settings.method] ?? []
+        return combine(participants, count: pair.output * pair.input, settings: settings).merged
     }
 
     /// All task vectors at one matrix, in order, zeros included.

@@ -2,9 +2,7 @@ internal import MMedCore
 internal import MMedTensor
 
 /// One matrix of the merged adapter, and what the report needs of it.
-public struct MergedMatrix: Sendable {
-    /// Place in the merged layout's pairs.
-    public let index: Int
+struct MergedMatrix: Sendable {
     /// A `[rank, input]`.
     let a: [Float]
     /// B `[output, rank]`.
@@ -39,23 +37,40 @@ struct PairFigures: Sendable {
 extension MergePlan {
     /// Merges one matrix: a pure function of the plan, to be called from any thread.
     /// Throws `internalError` when the decomposition does not converge.
-    public func mergeMatrix(_ index: Int) throws -> MergedMatrix {
+    func mergeMatrix(_ index: Int) throws -> MergedMatrix {
         let pair = layout.pairs[index]
+        let union = union(at: pair)
+        let factors = try factored(union.combined.merged, pair, union.matrices)
+        let rebuilt = matrixProduct(m: pair.output, n: pair.input, k: factors.rank, factors.b, factors.a)
+        return MergedMatrix(
+            a: factors.a, b: factors.b,
+            figures: MatrixFigures(
+                norms: union.matrices.map(\.norm), pairs: pairFigures(union.matrices, union.trimmed),
+                shared: union.shared, conflicting: union.conflicting,
+                squaredNorms: union.combined.measures.map(\.squaredNorm),
+                squaredDifferences: union.combined.measures.map(\.squaredDifference),
+                squaredResidual: addSquaredDistance(
+                    union.combined.merged, rebuilt, length: rebuilt.count, to: 0)))
+    }
+
+    /// The vectors at a matrix and what became of them. The dense vectors end here: the decomposition needs the memory.
+    private func union(at pair: AdapterLayout.Pair) -> Union {
         let matrices = taskMatrices(pair)
         let participants = trimmed(matrices)
-        let combined = combine(participants, count: pair.output * pair.input, settings: settings)
-        let merged = combined[settings.method] ?? []
-        let factors = try factored(merged, pair, matrices)
-        let rebuilt = matrixProduct(m: pair.output, n: pair.input, k: factors.rank, factors.b, factors.a)
-        let methods = MergeMethod.allCases.map { combined[$0] ?? [] }
-        let (shared, conflicting) = signConflicts(participants.map(\.trimmed))
-        return MergedMatrix(
-            index: index, a: factors.a, b: factors.b,
-            figures: MatrixFigures(
-                norms: matrices.map(\.norm), pairs: pairFigures(matrices, participants), shared: shared,
-                conflicting: conflicting, squaredNorms: methods.map(squaredNorm),
-                squaredDifferences: methods.map { squaredDistance($0, merged) },
-                squaredResidual: squaredDistance(merged, rebuilt)))
+        let trimmed = participants.map(\.trimmed)
+        let (shared, conflicting) = signConflicts(trimmed)
+        return Union(
+            combined: combine(participants, count: pair.output * pair.input, settings: settings),
+            matrices: matrices.map(\.sparse), trimmed: trimmed, shared: shared, conflicting: conflicting)
+    }
+
+    private struct Union {
+        let combined: CombinedMatrix
+        let matrices: [TaskMatrix]
+        /// Of the vectors that are not zero.
+        let trimmed: [TrimmedVector]
+        let shared: Int
+        let conflicting: Int
     }
 
     /// The merged matrix as B·A at the layout's rank: stacked for `linear`, else U·√S and √S·Vᵀ, zeros where the matrix
@@ -82,11 +97,11 @@ extension MergePlan {
         return FactoredMatrix(output: pair.output, input: pair.input, rank: rank, b: b, a: a)
     }
 
-    private func pairFigures(_ matrices: [TaskMatrix], _ participants: [Participant]) -> [PairFigures] {
+    private func pairFigures(_ matrices: [TaskMatrix], _ trimmed: [TrimmedVector]) -> [PairFigures] {
         var trimmedByVector: [TrimmedVector?] = []
         var next = 0
         for matrix in matrices {
-            trimmedByVector.append(matrix.isZero ? nil : participants[next].trimmed)
+            trimmedByVector.append(matrix.isZero ? nil : trimmed[next])
             if !matrix.isZero { next += 1 }
         }
         var result: [PairFigures] = []
@@ -123,18 +138,4 @@ func signConflicts(_ vectors: [TrimmedVector]) -> (shared: Int, conflicting: Int
         conflicting += (up & down).nonzeroBitCount
     }
     return (shared, conflicting)
-}
-
-private func squaredNorm(_ values: [Float]) -> Double {
-    let norm = frobeniusNorm(values)
-    return norm * norm
-}
-
-private func squaredDistance(_ left: [Float], _ right: [Float]) -> Double {
-    var sum = 0.0
-    for (one, other) in zip(left, right) {
-        let step = Double(one) - Double(other)
-        sum += step * step
-    }
-    return sum
 }

@@ -108,6 +108,9 @@ struct TaskMatrix {
         self.norm = norm
     }
 
+    /// The same without its dense form.
+    var sparse: TaskMatrix { TaskMatrix(factors: factors, values: [], norm: norm) }
+
     static let zero = TaskMatrix(factors: nil, values: [], norm: 0)
 
     var isZero: Bool { norm == 0 }
@@ -115,21 +118,42 @@ struct TaskMatrix {
 
 /// In fp64, in index order over eight interleaved sums.
 func frobeniusNorm(_ values: [Float]) -> Double {
-    var sums = SIMD8<Double>.zero
-    let whole = values.count / 8 * 8
-    var index = 0
-    values.withUnsafeBufferPointer { values in
-        while index < whole {
-            var block = SIMD8<Double>()
-            for lane in 0..<8 { block[lane] = Double(values[index + lane]) }
-            sums += block * block
-            index += 8
+    var norm = RunningNorm()
+    norm.add(values, length: values.count)
+    return norm.squares.squareRoot()
+}
+
+/// The squares of a matrix's entries, which are given in runs, each but the last a multiple of 8 long.
+struct RunningNorm {
+    private var sums = SIMD8<Double>.zero
+    private var rest: [Double] = []
+
+    /// ‖X‖² so far.
+    var squares: Double { rest.reduce(sums.sum()) { $0 + $1 * $1 } }
+
+    mutating func add(_ values: [Float], length: Int) {
+        precondition(rest.isEmpty && length <= values.count, "a run behind one that was the last")
+        let whole = length / 8 * 8
+        values.withUnsafeBufferPointer { values in
+            var index = 0
+            while index < whole {
+                var block = SIMD8<Double>()
+                for lane in 0..<8 { block[lane] = Double(values[index + lane]) }
+                sums += block * block
+                index += 8
+            }
         }
+        rest = values[whole..<length].map(Double.init)
     }
-    var sum = sums.sum()
-    while index < values.count {
-        sum += Double(values[index]) * Double(values[index])
-        index += 1
+}
+
+/// `sum` with ‖X - Y‖² of the first entries, in index order.
+func addSquaredDistance(_ left: [Float], _ right: [Float], length: Int, to sum: Double) -> Double {
+    precondition(length <= min(left.count, right.count))
+    var sum = sum
+    for index in 0..<length {
+        let step = Double(left[index]) - Double(right[index])
+        sum += step * step
     }
-    return sum.squareRoot()
+    return sum
 }

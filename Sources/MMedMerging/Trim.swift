@@ -1,8 +1,7 @@
 /// What trimming keeps of one vector: the largest magnitudes, `density` of all entries rounded to the nearest count, at
-/// least one. Among equal magnitudes at the edge the lower index stays. Entries that are 0 are never kept.
+/// least one. Among equal magnitudes at the edge the lower index stays. Entries that are 0 are never kept. Which are kept is
+/// all it holds; their numbers are the vector's.
 struct TrimmedVector {
-    /// The entries kept, 0 elsewhere.
-    let values: [Float]
     /// One bit an entry: kept and above zero.
     let positive: [UInt64]
     /// One bit an entry: kept and below zero.
@@ -15,33 +14,47 @@ struct TrimmedVector {
         var positive = [UInt64](repeating: 0, count: (count + 63) / 64)
         var negative = positive
         var tiesLeft = edge.bits == 0 ? 0 : edge.ties
-        self.values = [Float](unsafeUninitializedCapacity: count) { trimmed, filled in
-            values.withUnsafeBufferPointer { values in
-                for word in positive.indices {
-                    let start = word * 64
-                    let run = min(64, count - start)
-                    var (up, down): (UInt64, UInt64) = (0, 0)
-                    for bit in 0..<run {
-                        let value = values[start &+ bit]
-                        let magnitude = value.bitPattern & 0x7FFF_FFFF
-                        var kept: UInt32 = magnitude > edge.bits ? 1 : 0
-                        if magnitude == edge.bits && tiesLeft > 0 {
-                            tiesLeft -= 1
-                            kept = 1
-                        }
-                        // No branch on the sign or on keeping: both are as good as random.
-                        trimmed[start &+ bit] = Float(bitPattern: value.bitPattern & (0 &- kept))
-                        let sign = UInt64(value.bitPattern >> 31)
-                        up |= (UInt64(kept) & ~sign) << UInt64(bit)
-                        down |= (UInt64(kept) & sign) << UInt64(bit)
+        values.withUnsafeBufferPointer { values in
+            for word in positive.indices {
+                let start = word * 64
+                let run = min(64, count - start)
+                var (up, down): (UInt64, UInt64) = (0, 0)
+                for bit in 0..<run {
+                    let value = values[start &+ bit]
+                    let magnitude = value.bitPattern & 0x7FFF_FFFF
+                    var kept: UInt64 = magnitude > edge.bits ? 1 : 0
+                    if magnitude == edge.bits && tiesLeft > 0 {
+                        tiesLeft -= 1
+                        kept = 1
                     }
-                    (positive[word], negative[word]) = (up, down)
+                    // No branch on the sign or on keeping: both are as good as random.
+                    let sign = UInt64(value.bitPattern >> 31)
+                    up |= (kept & ~sign) << UInt64(bit)
+                    down |= (kept & sign) << UInt64(bit)
                 }
+                (positive[word], negative[word]) = (up, down)
             }
-            filled = count
         }
         self.positive = positive
         self.negative = negative
+    }
+
+    /// The entries kept of `values`, the vector that was trimmed, from `start` on, 0 elsewhere. `start` is a multiple of 64.
+    func write(_ values: [Float], from start: Int, length: Int, to target: inout [Float]) {
+        precondition(start % 64 == 0 && start + length <= values.count && length <= target.count)
+        values.withUnsafeBufferPointer { values in
+            target.withUnsafeMutableBufferPointer { target in
+                for first in stride(from: 0, to: length, by: 64) {
+                    let word = (start + first) / 64
+                    let kept = positive[word] | negative[word]
+                    for bit in 0..<min(64, length - first) {
+                        let mask = 0 &- UInt32(truncatingIfNeeded: kept >> UInt64(bit) & 1)
+                        target[first &+ bit] = Float(
+                            bitPattern: values[start &+ first &+ bit].bitPattern & mask)
+                    }
+                }
+            }
+        }
     }
 }
 

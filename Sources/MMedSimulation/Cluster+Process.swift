@@ -96,7 +96,7 @@ extension Cluster {
                 if isKilled(id, .killBeforeSave, weight: 100) { return }
                 guard save(state, by: id) else { return }
                 if isKilled(id, .killAfterSave, weight: 100) { return }
-            case .apply(let order, let gradients): apply(order, gradients, by: id)
+            case .apply(let order, let gradients): apply(order, gradients.map(MemoryScratch.bytes), by: id)
             case .merge(let order):
                 let digest = disk.put(SimulatedEngine.merge(order))
                 guard let name = Name("merged") else { return }
@@ -227,7 +227,7 @@ extension Cluster {
         let result = UpdateResult(
             head: head, numbers: SimulatedEngine.numbers(order.learningRate, steps: order.base.optimizerSteps),
             gradientDigest: Hashing.digest(of: sum), gradientNorm: 1)
-        put(.applied(process: id, order, AppliedUpdate(result: result, gradient: sum)), in: delay)
+        put(.applied(process: id, order, AppliedUpdate(result: result, gradient: MemoryScratch(sum))), in: delay)
     }
 
     // MARK: The end

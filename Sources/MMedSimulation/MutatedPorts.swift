@@ -17,8 +17,11 @@ struct TrustingStore: StorePort {
     let disk: SimulatedDisk
     let claims: Claims
 
-    func blob(_ digest: Digest) -> [UInt8]? { disk.blob(digest) }
-    func digest(of bytes: [UInt8]) -> Digest { claims.digest ?? disk.digest(of: bytes) }
+    func piece(of digest: Digest, at offset: Int, bytesMax: Int) -> BlobPiece? {
+        disk.piece(of: digest, at: offset, bytesMax: bytesMax)
+    }
+    func scratch() -> any ScratchBytes { disk.scratch() }
+    func digest(of scratch: any ScratchBytes) throws -> Digest { try claims.digest ?? disk.digest(of: scratch) }
     func save(_ state: RunState) throws { try disk.save(state) }
 }
 

@@ -200,9 +200,17 @@ final class SimulatedDisk: StorePort {
         content.withLock { $0.blobs[digest] != nil && $0.unsynced[digest] == nil }
     }
 
+    func blob(_ digest: Digest) -> [UInt8]? { content.withLock { $0.blobs[digest] } }
+
     // MARK: StorePort
 
-    func blob(_ digest: Digest) -> [UInt8]? { content.withLock { $0.blobs[digest] } }
-    func digest(of bytes: [UInt8]) -> Digest { Hashing.digest(of: bytes) }
+    func piece(of digest: Digest, at offset: Int, bytesMax: Int) -> BlobPiece? {
+        blob(digest).flatMap { BlobPiece(of: $0, at: offset, bytesMax: bytesMax) }
+    }
+    func scratch() -> any ScratchBytes {
+        MemoryScratch { [weak self] in self.map { $0.isFull && $0.mutant != .ignoresFullDisk } ?? false }
+    }
+
+    func digest(of scratch: any ScratchBytes) throws -> Digest { Hashing.digest(of: try scratch.allBytes()) }
     func save(_ state: RunState) throws { try write(state) }
 }

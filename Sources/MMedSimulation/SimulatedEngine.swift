@@ -171,13 +171,13 @@ struct SimulatedPorts: OptimizerPort, RewardPort {
     /// A bug that is planted in the judge or the optimizer.
     var mutant: Mutant?
 
-    func apply(_ order: UpdateOrder, gradients: [[UInt8]]) async throws -> AppliedUpdate {
+    func apply(_ order: UpdateOrder, gradients: [any ScratchBytes]) async throws -> AppliedUpdate {
         throw MMedError(.internalError, "the simulation performs updates by itself")
     }
 
     func gradientBytes(of adapter: Name) -> Int? { SimulatedEngine.gradientBytes }
-    func isFinite(_ gradient: [UInt8]) -> Bool {
-        mutant == .takesInfiniteGradient || SimulatedEngine.isFinite(gradient)
+    func isFinite(_ gradient: any ScratchBytes) throws -> Bool {
+        try mutant == .takesInfiniteGradient || SimulatedEngine.isFinite(gradient.allBytes())
     }
 
     func judge(_ trajectory: Trajectory, task: RewardTask) throws -> RewardParts {

@@ -55,11 +55,16 @@ public final class RunFolder: Sendable {
     // MARK: Blobs
 
     /// Puts bytes on the disk under their digest; they are synchronised when the call returns.
-    public func putBlob(_ bytes: [UInt8]) throws -> Digest {
-        let digest = ContentDigest.of(bytes)
+    public func putBlob(_ bytes: [UInt8]) throws -> Digest { try putBlob([.bytes(bytes)]) { _ in } }
+
+    /// Puts what the parts are one behind the other on the disk; `before` is told the digest ahead of the first byte.
+    public func putBlob(_ parts: [BlobPart], before: (Digest) -> Void) throws -> Digest {
+        let digest = try ContentDigest.ofParts(parts)
+        before(digest)
         let target = blobPath(digest)
         try Failpoint.pass(.blobPut)
-        if !FileManager.default.fileExists(atPath: target) { try writeWhole(bytes, to: target) }
+        // One that is there is looked at: what is put is whole when the call returns.
+        if !holdsBlob(digest) || (try? openBlob(digest)) == nil { try writeWhole(parts, to: target) }
         try Failpoint.pass(.blobIsPut)
         return digest
     }
@@ -70,27 +75,29 @@ public final class RunFolder: Sendable {
     /// Whether a file has the name of this blob, readable or not.
     public func holdsBlob(_ digest: Digest) -> Bool { FileManager.default.fileExists(atPath: blobPath(digest)) }
 
-    private static let mendOfBlob =
-        "restore it from a backup; without one `mmed-coord start --resume` goes on from the newest state that is whole, "
-        + "and where none is, begin the run anew"
-
     /// A blob of a folder that another process may own. Throws `badData` when it is missing or damaged.
     public static func readBlob(_ digest: Digest, path: String) throws -> [UInt8] {
-        let blob = path + "/blobs/" + digest.hex
-        guard FileManager.default.fileExists(atPath: blob) else {
-            throw MMedError(
-                .badData, at: blob, "the run rests on this file, and it is missing",
-                mend: RunFolder.mendOfBlob)
-        }
-        let file = try MappedFile(path: blob)
+        let file = try BlobFile(path: path + "/blobs/" + digest.hex)
         let bytes = try file.bytes(at: 0, count: file.count)
-        guard ContentDigest.of(bytes) == digest else {
-            throw MMedError(
-                .badData, at: blob, "the content does not have the digest of its name",
-                mend: RunFolder.mendOfBlob)
-        }
+        guard ContentDigest.of(bytes) == digest else { throw file.damaged() }
         return bytes
     }
+
+    /// A blob to be read piece by piece; its digest is checked unless it `isChecked`. Throws `badData` when it is missing or
+    /// damaged.
+    public func openBlob(_ digest: Digest, isChecked: Bool = false) throws -> BlobFile {
+        try RunFolder.openBlob(digest, path: path, isChecked: isChecked)
+    }
+
+    /// The same of a folder that another process may own.
+    public static func openBlob(_ digest: Digest, path: String, isChecked: Bool = false) throws -> BlobFile {
+        let file = try BlobFile(path: path + "/blobs/" + digest.hex)
+        if !isChecked { try file.require(digest) }
+        return file
+    }
+
+    /// Room for what the process needs for a while.
+    public func scratch() throws -> ScratchFile { try ScratchFile(in: path + "/blobs") }
 
     /// Removes blobs; one that is not there is no error.
     public func remove(_ digests: Set<Digest>) {
@@ -128,9 +135,13 @@ public final class RunFolder: Sendable {
     // MARK: Files
 
     /// Writes a file so that a crash leaves the old one or the new one, never a part: temp, fsync, rename, fsync of the folder.
-    public func writeWhole(_ bytes: [UInt8], to target: String) throws {
+    public func writeWhole(_ bytes: [UInt8], to target: String) throws { try writeWhole([.bytes(bytes)], to: target) }
+
+    private func writeWhole(_ parts: [BlobPart], to target: String) throws {
         let temporary = target + ".new"
-        try DurableFile.write(temporary) { append in try append(bytes) }
+        try DurableFile.write(temporary) { append in
+            for part in parts { try part.forEachPiece(append) }
+        }
         guard rename(temporary, target) == 0 else {
             throw MMedError(
                 .tryAgain, at: target, "cannot be put in place (\(String(cString: strerror(errno))))",

@@ -48,30 +48,75 @@ public func adamW(
     precondition(
         firstMoment.count == count && secondMoment.count == count && gradient.count == count,
         "adamW: vectors of one length")
-    let numbers = Borrowed(
-        mmed_adamw(
-            learning_rate: step.learningRate, beta1: step.beta1, beta2: step.beta2, epsilon: step.epsilon,
-            weight_decay: step.weightDecay, gradient_scale: step.gradientScale, correction1: step.biasCorrection1,
-            correction2: step.biasCorrection2))
-    forEachRowBlock(count, width: 1, pool: pool) { first, length in
-        var numbers = numbers.value
-        mmed_adamw_step(
-            &numbers, gradient.base + first, parameters.base + first, firstMoment.base + first,
-            secondMoment.base + first, length)
+    adamW(parameters.base, firstMoment.base, secondMoment.base, gradient.base, count: count, step, pool)
+}
+
+/// The same step on a piece of the vectors in place, from element `offset` on, by as many elements as the gradient's piece has.
+public func adamW(
+    parameters: inout [Float], firstMoment: inout [Float], secondMoment: inout [Float], gradient: [Float],
+    at offset: Int, step: AdamWStep, pool: ComputePool
+) {
+    let (count, length) = (parameters.count, gradient.count)
+    precondition(
+        firstMoment.count == count && secondMoment.count == count && offset >= 0 && offset <= count - length,
+        "adamW: a piece inside vectors of one length")
+    parameters.withUnsafeMutableBufferPointer { parameters in
+        firstMoment.withUnsafeMutableBufferPointer { first in
+            secondMoment.withUnsafeMutableBufferPointer { second in
+                gradient.withUnsafeBufferPointer { gradient in
+                    guard let p = parameters.baseAddress, let m = first.baseAddress, let v = second.baseAddress,
+                        let g = gradient.baseAddress
+                    else { return }
+                    adamW(p + offset, m + offset, v + offset, g, count: length, step, pool)
+                }
+            }
+        }
     }
 }
 
-/// The sum of the squares of `range` of a buffer in Double, in one fixed order: lanes by index mod 16 in blocks of 16,384
+private func adamW(
+    _ parameters: UnsafeMutablePointer<Float>, _ firstMoment: UnsafeMutablePointer<Float>,
+    _ secondMoment: UnsafeMutablePointer<Float>, _ gradient: UnsafePointer<Float>, count: Int, _ step: AdamWStep,
+    _ pool: ComputePool
+) {
+    let numbers = mmed_adamw(
+        learning_rate: step.learningRate, beta1: step.beta1, beta2: step.beta2, epsilon: step.epsilon,
+        weight_decay: step.weightDecay, gradient_scale: step.gradientScale, correction1: step.biasCorrection1,
+        correction2: step.biasCorrection2)
+    let job = Borrowed((numbers, parameters, firstMoment, secondMoment, gradient))
+    forEachRowBlock(count, width: 1, pool: pool) { start, length in
+        var (numbers, parameters, first, second, gradient) = job.value
+        mmed_adamw_step(&numbers, gradient + start, parameters + start, first + start, second + start, length)
+    }
+}
+
+/// Adds the squares of `values` to `sum` in Double, in the order of `sumOfSquares`. A vector may be given in pieces, each but the
+/// last a multiple of `squaresBlock` long: the sum is the same to the bit.
+public func addSquares(of values: [Float], to sum: inout Double) {
+    values.withUnsafeBufferPointer { values in
+        guard let base = values.baseAddress else { return }
+        addSquares(base, values.count, to: &sum)
+    }
+}
+
+/// Elements that a sum of squares takes at a time.
+public let squaresBlock = 16_384
+
+private func addSquares(_ base: UnsafePointer<Float>, _ count: Int, to sum: inout Double) {
+    var first = 0
+    while first < count {
+        let length = min(squaresBlock, count - first)
+        sum += mmed_sum_of_squares(base + first, length)
+        first += length
+    }
+}
+
+/// The sum of the squares of `range` of a buffer in Double, in one fixed order: lanes by index mod 16 in blocks of `squaresBlock`
 /// elements, then block by block.
 public func sumOfSquares(_ buffer: FloatBuffer, range: Range<Int>? = nil) -> Double {
     let range = range ?? 0..<buffer.count
     precondition(range.lowerBound >= 0 && range.upperBound <= buffer.count, "range outside the buffer")
     var sum = 0.0
-    var first = range.lowerBound
-    while first < range.upperBound {
-        let length = min(16_384, range.upperBound - first)
-        sum += mmed_sum_of_squares(buffer.base + first, length)
-        first += length
-    }
+    addSquares(buffer.base + range.lowerBound, range.count, to: &sum)
     return sum
 }

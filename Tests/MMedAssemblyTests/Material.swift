@@ -1,5 +1,6 @@
 import Foundation
 import MMedConfig
+import MMedCoordinator
 import MMedCore
 import MMedEngine
 import MMedFormats
@@ -122,4 +123,18 @@ func expectError(
 func noise(_ count: Int, seed: UInt64, size: Double = 1) -> [Float] {
     let random = CounterRandom(key: seed)
     return (0..<count).map { Float((2 * random.uniform(UInt64($0)) - 1) * size) }
+}
+
+extension RunStore {
+    /// The bytes of a blob as a worker pulls them; nil when there is none.
+    func blob(_ digest: Digest) throws -> [UInt8]? {
+        guard let first = try piece(of: digest, at: 0, bytesMax: 1_000) else { return nil }
+        var bytes = first.bytes
+        while bytes.count < first.totalBytes, let next = try piece(of: digest, at: bytes.count, bytesMax: 1 << 16) {
+            bytes += next.bytes
+        }
+        return bytes
+    }
+
+    func content(of digest: Digest) throws -> [UInt8] { try #require(try blob(digest)) }
 }

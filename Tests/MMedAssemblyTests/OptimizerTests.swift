@@ -2,10 +2,12 @@ import Foundation
 import MMedCoordinator
 import MMedConfig
 import MMedCore
+import MMedEngine
 import MMedFormats
 import MMedProtocol
 import MMedScheduling
 import MMedStore
+import MMedTensor
 import Testing
 
 @testable import MMedAssembly
@@ -45,10 +47,16 @@ import Testing
             return UpdateOrder(shards: shards, base: base, learningRate: 0.01)
         }
 
-        func gradients(_ step: UInt64, size: Double = 1) -> [[UInt8]] {
-            (0..<3).map {
-                LittleEndian.bytes(of: noise(layout.parameterCount, seed: 100 * step + $0, size: size))
+        func gradients(_ step: UInt64, size: Double = 1) throws -> [any ScratchBytes] {
+            try (0..<3).map {
+                try scratch(LittleEndian.bytes(of: noise(layout.parameterCount, seed: 100 * step + $0, size: size)))
             }
+        }
+
+        func scratch(_ bytes: [UInt8]) throws -> any ScratchBytes {
+            let scratch = try store.scratch()
+            try scratch.append(bytes)
+            return scratch
         }
 
         func announcement(_ base: AdapterHead, _ applied: AppliedUpdate) throws -> UpdateAnnouncement {
@@ -68,7 +76,7 @@ import Testing
         let first = try NativeWorkerEngine(host: bench.host, threads: 1, concurrentPaths: 4)
         let second = try NativeWorkerEngine(host: bench.host, threads: 2, concurrentPaths: 4)
         for engine in [first, second] {
-            try engine.load(bench.head.reference, content: try bench.store.requireBlob(bench.head.reference.digest))
+            try engine.load(bench.head.reference, content: try bench.store.content(of: bench.head.reference.digest))
         }
         var head = bench.head
         for step in 1...4 {
@@ -76,24 +84,24 @@ import Testing
                 bench.order(Int32(step), from: head), gradients: bench.gradients(UInt64(step)))
             #expect(applied.result.head.reference.version == step)
             #expect(applied.result.head.optimizerSteps == step)
-            #expect(applied.result.gradientDigest == ContentDigest.of(applied.gradient))
+            #expect(try applied.result.gradientDigest == ContentDigest.of(applied.gradient.allBytes()))
             let update = try bench.announcement(head, applied)
             for engine in [first, second] {
                 #expect(engine.canApply(update))
-                let reached = try await engine.apply(update, gradient: applied.gradient)
+                let reached = try await engine.apply(update, gradient: applied.gradient.allBytes())
                 #expect(reached == update.result, "step \(step)")
             }
             head = applied.result.head
         }
         // A learner that comes late takes weights and moments from the disk and goes on with the others.
         let late = try NativeWorkerEngine(host: bench.host, threads: 1, concurrentPaths: 4)
-        try late.load(head.reference, content: try bench.store.requireBlob(head.reference.digest))
+        try late.load(head.reference, content: try bench.store.content(of: head.reference.digest))
         let applied = try await optimizer.apply(bench.order(5, from: head), gradients: bench.gradients(5))
         let update = try bench.announcement(head, applied)
         #expect(!late.canApply(update), "its moments are missing")
-        try late.loadMoments(head.reference, content: try bench.store.requireBlob(try #require(head.momentsDigest)))
+        try late.loadMoments(head.reference, content: try bench.store.content(of: try #require(head.momentsDigest)))
         #expect(late.canApply(update))
-        #expect(try await late.apply(update, gradient: applied.gradient) == update.result)
+        #expect(try await late.apply(update, gradient: applied.gradient.allBytes()) == update.result)
     }
 
     @Test func aRestartedReferenceGoesOnFromTheDisk() async throws {
@@ -132,14 +140,14 @@ import Testing
         for value in [Float.nan, .infinity] {
             var poisoned = noise(bench.layout.parameterCount, seed: 2)
             poisoned[17] = value
-            let bytes = LittleEndian.bytes(of: poisoned)
-            #expect(!optimizer.isFinite(bytes))
+            let bytes = try bench.scratch(LittleEndian.bytes(of: poisoned))
+            #expect(try !optimizer.isFinite(bytes))
             await #expect(throws: (any Error).self) {
                 _ = try await optimizer.apply(
                     bench.order(1, from: bench.head), gradients: [bench.gradients(1)[0], bytes])
             }
         }
-        #expect(optimizer.isFinite(bench.gradients(1)[0]))
+        #expect(try optimizer.isFinite(bench.gradients(1)[0]))
         #expect(optimizer.gradientBytes(of: bench.specialty) == 4 * bench.layout.parameterCount)
         #expect(optimizer.gradientBytes(of: try name("cardiology")) == nil)
         // The refused orders left no trace.
@@ -148,9 +156,57 @@ import Testing
         #expect(after.result == fresh.result)
     }
 
+    /// A gradient of several pieces: what is read, summed, measured and applied piece by piece is the step on whole vectors.
+    @Test func piecesMakeTheStepOfTheWhole() async throws {
+        let bench = try Bench()
+        let shape = ModelShape(
+            layerCount: 8, hiddenSize: 513, queryWidth: 512, keyValueWidth: 256, intermediateSize: 1025)
+        let layout = AdapterLayout(settings: AdapterSettings(rank: 8, alpha: 16), shape: shape)
+        #expect(layout.parameterCount > 2 * 16 * squaresBlock && layout.parameterCount % squaresBlock != 0)
+        let start = noise(layout.parameterCount, seed: 1, size: 0.1)
+        let digest = try bench.store.put(AdapterContent.parts(layout, start))
+        #expect(digest == ContentDigest.of(AdapterContent.bytes(layout, start)))
+        let head = AdapterHead(
+            reference: AdapterReference(name: bench.specialty, version: 0, digest: digest), momentsDigest: nil,
+            optimizerSteps: 0)
+        let optimizer = ReferenceOptimizer(
+            layouts: [bench.specialty: layout], settings: OptimizerConfig(), store: bench.store, threads: 2)
+        let shards = (0..<3).map { noise(layout.parameterCount, seed: 10 + $0) }
+        var gradients = try shards.map { try bench.scratch(LittleEndian.bytes(of: $0)) }
+        let applied = try await optimizer.apply(bench.order(1, from: head), gradients: gradients)
+
+        var sum = [Float](repeating: 0, count: layout.parameterCount)
+        for shard in shards { for index in sum.indices { sum[index] += shard[index] } }
+        #expect(applied.result.gradientNorm == UpdateMath.globalNorm(sum))
+        #expect(try applied.gradient.allBytes() == LittleEndian.bytes(of: sum))
+        #expect(applied.result.gradientDigest == ContentDigest.of(LittleEndian.bytes(of: sum)))
+        var state = AdamWState(weights: start)
+        try state.apply(
+            gradient: sum, step: AdamWNumbers.step(applied.result.numbers), pool: ComputePool(threads: 1))
+        let content = AdapterContent.bytes(layout, state.weights)
+        #expect(applied.result.head.reference.digest == ContentDigest.of(content))
+        let moments = LittleEndian.bytes(of: state.firstMoment) + LittleEndian.bytes(of: state.secondMoment)
+        #expect(applied.result.head.momentsDigest == ContentDigest.of(moments))
+
+        // The last number of the last piece counts as the first one does.
+        var last = [Float](repeating: 0, count: layout.parameterCount)
+        last[layout.parameterCount - 1] = .nan
+        gradients[2] = try bench.scratch(LittleEndian.bytes(of: last))
+        #expect(try !optimizer.isFinite(gradients[2]))
+        await #expect(throws: NonFiniteUpdate.self) {
+            _ = try await optimizer.apply(bench.order(2, from: applied.result.head), gradients: gradients)
+        }
+        // A gradient of another length is nobody's.
+        let short = try bench.scratch([0, 0, 0, 0])
+        await #expect(throws: MMedError.self) {
+            _ = try await optimizer.apply(bench.order(2, from: applied.result.head), gradients: [short])
+        }
+    }
+
     @Test func theOrderOfShardsIsTheOrderOfTheSum() async throws {
         let bench = try Bench()
-        let parts = bench.gradients(1)
+        let shards = try bench.gradients(1)
+        let parts = try shards.map { try $0.allBytes() }
         let sum = try LittleEndian.floats(of: parts[0][...], place: "a").indices.map { index -> Float in
             var value: Float = 0
             for part in parts {
@@ -158,8 +214,8 @@ import Testing
             }
             return value
         }
-        let applied = try await bench.optimizer().apply(bench.order(1, from: bench.head), gradients: parts)
-        #expect(applied.gradient == LittleEndian.bytes(of: sum))
+        let applied = try await bench.optimizer().apply(bench.order(1, from: bench.head), gradients: shards)
+        #expect(try applied.gradient.allBytes() == LittleEndian.bytes(of: sum))
     }
 
     @Test func theStoreKeepsWhatACheckpointNamesAndWritesFolders() throws {

@@ -130,7 +130,7 @@ import Testing
         let store = store()
         let digest = try store.put([1, 2, 3])
         try FileManager.default.removeItem(atPath: path(digest))
-        // The newest are served from memory until others push them out.
+        // The newest are open until others push them out.
         #expect(try store.blob(digest) == [1, 2, 3])
         for value in 0..<UInt8(12) { _ = try store.put([value]) }
         #expect(throws: MMedError.self) { try store.blob(digest) }
@@ -147,7 +147,8 @@ import Testing
         state.merged = AdapterReference(name: try #require(Name("merged")), version: 0, digest: digest)
         let adapter = try #require(ExportedAdapter.all(in: state).first)
         let below = scratch.path + "/run"
-        func verify() throws { try adapter.verify(below: below, content: content, baseModel: "model") }
+        let blob = try store().requireFile(digest)
+        func verify() throws { try adapter.verify(below: below, blob: blob, baseModel: "model") }
         func expectRefusal(_ file: String, _ word: String) throws {
             let error = try #require(throws: MMedError.self) { try verify() }
             #expect(error.kind == .badData && error.place.hasSuffix(file) && error.problem.contains(word), "\(error)")

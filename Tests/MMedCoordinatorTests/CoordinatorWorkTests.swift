@@ -1,5 +1,6 @@
 import MMedAlgorithms
 import MMedCore
+import MMedLocks
 import MMedProtocol
 import MMedScheduling
 import Testing
@@ -73,6 +74,18 @@ import Testing
         #expect(try await line.received() == 40)
         #expect(bench.telemetry.count("lease-failed") == 0)
         try await bench.stop()
+    }
+
+    /// It is not the learner's fault, which another refusal would send away in the end.
+    @Test func aDiskWithoutRoomForAGradientEndsTheRun() async throws {
+        let bench = Bench(supervision)
+        let (line, lease) = try await learner(bench)
+        let chunks = FakeWork.chunks(lease, FakeWork.gradient(lease))
+        bench.store.hasRoom.withLock { $0 = false }
+        say(chunks, on: line)
+        let error = await bench.error()
+        #expect(error.map { "\($0)" }?.contains("no room for a gradient") == true)
+        #expect(bench.telemetry.count("lease-failed") == 0)
     }
 
     @Test(arguments: ["digest", "not finite", "bytes", "follow"])

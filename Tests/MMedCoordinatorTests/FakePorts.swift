@@ -67,13 +67,22 @@ final class FakeStore: StorePort {
     /// Blobs whose reading fails.
     let unreadable = Locked<Set<Digest>>([])
 
-    func blob(_ digest: Digest) throws -> [UInt8]? {
+    func piece(of digest: Digest, at offset: Int, bytesMax: Int) throws -> BlobPiece? {
         if unreadable.withLock({ $0.contains(digest) }) {
             throw MMedError(.tryAgain, at: "blobs/\(digest.short)", "Input/output error", mend: "look after the disk")
         }
-        return blobs.withLock { $0[digest] }
+        return blobs.withLock { $0[digest] }.flatMap { BlobPiece(of: $0, at: offset, bytesMax: bytesMax) }
     }
-    func digest(of bytes: [UInt8]) -> Digest { FakeWork.digest(of: bytes) }
+    /// Room for gradients is left.
+    let hasRoom = Locked(true)
+
+    func scratch() throws -> any ScratchBytes {
+        guard hasRoom.withLock({ $0 }) else {
+            throw MMedError(.tryAgain, at: "blobs", "there is no room for a gradient", mend: "make room, then resume")
+        }
+        return MemoryScratch()
+    }
+    func digest(of scratch: any ScratchBytes) throws -> Digest { FakeWork.digest(of: try scratch.allBytes()) }
 
     func save(_ state: RunState) throws {
         if saved.values.count >= failsFrom {
@@ -133,10 +142,10 @@ struct FakeOptimizer: OptimizerPort {
     var failure: (any Error)?
     let orders = Mailbag<UpdateOrder>()
 
-    func apply(_ order: UpdateOrder, gradients: [[UInt8]]) async throws -> AppliedUpdate {
+    func apply(_ order: UpdateOrder, gradients: [any ScratchBytes]) async throws -> AppliedUpdate {
         orders.add(order)
         if let failure { throw failure }
-        let sum = gradients.reduce([], +)
+        let sum = try gradients.reduce([]) { try $0 + $1.allBytes() }
         let content = order.base.reference.digest.bytes + sum
         let moments = store.put(content + [1])
         let head = AdapterHead(
@@ -149,12 +158,12 @@ struct FakeOptimizer: OptimizerPort {
                 numbers: UpdateNumbers(
                     learningRate: order.learningRate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0,
                     biasCorrection1: 1, biasCorrection2: 1, clipFactor: 1),
-                gradientDigest: FakeWork.digest(of: sum), gradientNorm: 1), gradient: sum)
+                gradientDigest: FakeWork.digest(of: sum), gradientNorm: 1), gradient: MemoryScratch(sum))
     }
 
     func gradientBytes(of adapter: Name) -> Int? { FakeWork.gradientBytes }
     /// A byte with its upper bit set stands for infinity.
-    func isFinite(_ gradient: [UInt8]) -> Bool { gradient.allSatisfy { $0 < 0x80 } }
+    func isFinite(_ gradient: any ScratchBytes) throws -> Bool { try gradient.allBytes().allSatisfy { $0 < 0x80 } }
 }
 
 struct FakeJudge: RewardPort {
@@ -186,4 +195,15 @@ final class FakeTelemetry: TelemetryPort {
     }
 
     func count(_ event: String) -> Int { entries.values.count { $0.event == event } }
+}
+
+/// A gradient's room in memory.
+final class MemoryScratch: ScratchBytes {
+    private let content: Locked<[UInt8]>
+
+    init(_ bytes: [UInt8] = []) { content = Locked(bytes) }
+
+    var count: Int { content.withLock { $0.count } }
+    func append(_ bytes: [UInt8]) { content.withLock { $0 += bytes } }
+    func bytes(at offset: Int, count: Int) -> [UInt8] { content.withLock { Array($0[offset..<offset + count]) } }
 }

@@ -21,74 +21,95 @@ import Testing
             bytes: Array(bytes[min(40, offset)..<min(40, offset + count)]), statistics: ShardStatistics())
     }
 
-    private func take(_ intake: inout GradientIntake, _ chunk: GradientChunk) -> GradientIntake.Verdict {
-        intake.take(chunk, from: worker, expectedBytes: 40)
+    /// What a verdict says, with the bytes of a whole gradient.
+    private enum Said: Equatable {
+        case partial(Int)
+        case whole([UInt8])
+        case refused
     }
 
-    private func isRefused(_ verdict: GradientIntake.Verdict) -> Bool {
-        if case .refused = verdict { true } else { false }
+    private func take(_ intake: inout GradientIntake, _ chunk: GradientChunk) throws -> Said {
+        switch try intake.take(chunk, from: worker, expectedBytes: 40, scratch: { MemoryScratch() }) {
+        case .partial(let count): .partial(count)
+        case .whole(let gradient): .whole(try gradient.allBytes())
+        case .refused: .refused
+        }
     }
 
-    @Test func piecesInOrderMakeTheWhole() {
+    @Test func piecesInOrderMakeTheWhole() throws {
         var intake = GradientIntake()
-        #expect(take(&intake, chunk(0, 16)) == .partial(16))
-        #expect(take(&intake, chunk(16, 4)) == .partial(20))
-        #expect(take(&intake, chunk(20, 20)) == .whole(bytes))
+        #expect(try take(&intake, chunk(0, 16)) == .partial(16))
+        #expect(try take(&intake, chunk(16, 4)) == .partial(20))
+        #expect(try take(&intake, chunk(20, 20)) == .whole(bytes))
         #expect(intake.byteCount == 0, "a whole gradient is held only when it was checked")
-        #expect(take(&intake, chunk(0, 40)) == .whole(bytes), "one piece may be all")
+        #expect(try take(&intake, chunk(0, 40)) == .whole(bytes), "one piece may be all")
     }
 
-    @Test func whatDoesNotFollowIsRefusedAndForgotten() {
+    @Test func whatDoesNotFollowIsRefusedAndForgotten() throws {
         let misfits = [
             chunk(20, 8), chunk(15, 8), chunk(16, 8, lease: 2), chunk(16, 8, digest: FakeWork.digest(of: [9])),
             chunk(16, 0), chunk(16, 8, total: 44), chunk(0, 8, total: 36), chunk(48, 8),
         ]
         for misfit in misfits {
             var intake = GradientIntake()
-            #expect(take(&intake, chunk(0, 16)) == .partial(16))
-            #expect(isRefused(take(&intake, misfit)), "\(misfit)")
+            #expect(try take(&intake, chunk(0, 16)) == .partial(16))
+            #expect(try take(&intake, misfit) == .refused, "\(misfit)")
             #expect(intake.byteCount == 0)
-            #expect(isRefused(take(&intake, chunk(16, 8))), "after a gap only offset 0 begins again")
+            #expect(try take(&intake, chunk(16, 8)) == .refused, "after a gap only offset 0 begins again")
         }
     }
 
-    @Test func aPieceBeyondTheTotalIsRefused() {
+    @Test func aPieceBeyondTheTotalIsRefused() throws {
         var intake = GradientIntake()
         var long = chunk(0, 40)
         long.bytes += [1]
-        #expect(isRefused(take(&intake, long)))
+        #expect(try take(&intake, long) == .refused)
     }
 
-    @Test func offsetZeroBeginsAnewUnderTheSameOrAnotherLease() {
+    @Test func offsetZeroBeginsAnewUnderTheSameOrAnotherLease() throws {
         for lease in [1, 2] as [UInt64] {
             var intake = GradientIntake()
-            _ = take(&intake, chunk(0, 16))
-            #expect(take(&intake, chunk(0, 30, lease: lease)) == .partial(30))
-            #expect(take(&intake, chunk(30, 10, lease: lease)) == .whole(bytes))
+            _ = try take(&intake, chunk(0, 16))
+            #expect(try take(&intake, chunk(0, 30, lease: lease)) == .partial(30))
+            #expect(try take(&intake, chunk(30, 10, lease: lease)) == .whole(bytes))
         }
     }
 
-    @Test func shardsDoNotMeet() {
+    @Test func shardsDoNotMeet() throws {
         var intake = GradientIntake()
-        _ = take(&intake, chunk(0, 16, lease: 1, shard: 0))
-        _ = take(&intake, chunk(0, 20, lease: 2, shard: 1))
-        #expect(take(&intake, chunk(16, 24, lease: 1, shard: 0)) == .whole(bytes))
-        #expect(take(&intake, chunk(20, 20, lease: 2, shard: 1)) == .whole(bytes))
-        intake.hold(bytes, of: shard(1), under: LeaseID(fence: 2))
-        #expect(intake.gradients(of: [shard(1)]) == [bytes])
-        #expect(intake.gradients(of: [shard(0), shard(1)]) == nil)
+        _ = try take(&intake, chunk(0, 16, lease: 1, shard: 0))
+        _ = try take(&intake, chunk(0, 20, lease: 2, shard: 1))
+        #expect(try take(&intake, chunk(16, 24, lease: 1, shard: 0)) == .whole(bytes))
+        #expect(try take(&intake, chunk(20, 20, lease: 2, shard: 1)) == .whole(bytes))
+        intake.hold(MemoryScratch(bytes), of: shard(1), under: LeaseID(fence: 2))
+        #expect(try intake.gradients(of: [shard(1)])?.map { try $0.allBytes() } == [bytes])
+        #expect(intake.gradients(of: [shard(0), shard(1)])?.count == nil)
         #expect(intake.bytesHeld(of: shard(1), under: LeaseID(fence: 2)) == 40)
         #expect(intake.bytesHeld(of: shard(1), under: LeaseID(fence: 1)) == nil)
     }
 
-    @Test func nothingStaysOfWhatIsNotAwaited() {
+    @Test func nothingStaysOfWhatIsNotAwaited() throws {
         var intake = GradientIntake()
-        for number in 0..<4 as Range<Int32> { _ = take(&intake, chunk(0, 16, lease: UInt64(number), shard: number)) }
-        intake.hold(bytes, of: shard(9), under: LeaseID(fence: 9))
+        for number in 0..<4 as Range<Int32> {
+            _ = try take(&intake, chunk(0, 16, lease: UInt64(number), shard: number))
+        }
+        intake.hold(MemoryScratch(bytes), of: shard(9), under: LeaseID(fence: 9))
         intake.prune { shard, lease, name in shard.shard == 2 && lease.fence == 2 && name == worker }
         #expect(intake.byteCount == 16 + 40, "held gradients stay until their update is done")
         intake.forget(shard(9))
         intake.forget(shard(2))
         #expect(intake.byteCount == 0)
+    }
+
+    /// The disk has no room: nothing of the gradient is here, and what comes next begins anew.
+    @Test func withoutRoomTheErrorIsTold() throws {
+        struct Full: Error {}
+        var intake = GradientIntake()
+        #expect(throws: Full.self) {
+            _ = try intake.take(chunk(0, 16), from: worker, expectedBytes: 40) { throw Full() }
+        }
+        #expect(intake.byteCount == 0)
+        #expect(try take(&intake, chunk(16, 8)) == .refused)
+        #expect(try take(&intake, chunk(0, 40)) == .whole(bytes))
     }
 }

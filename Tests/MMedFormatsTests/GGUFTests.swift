@@ -75,6 +75,10 @@ import Testing
             try source.tensor("model.layers.0.mlp.up_proj.weight")
                 == open(bytes).tensor("model.layers.0.mlp.up_proj.weight"))
         #expect(try MappedFile(path: path).bytes(at: 0, count: 4) == Array("GGUF".utf8))
+        let released = try MappedFile(path: path)
+        let before = try released.bytes(at: 0, count: released.count)
+        released.release(at: 1, count: released.count - 1)
+        #expect(try released.bytes(at: 0, count: released.count) == before, "what was given back is read again")
         expectBadData("ends before") { _ = try MappedFile(path: path).bytes(at: bytes.count - 3, count: 4) }
         expectBadData("ends before") { _ = try MappedFile(path: path).bytes(at: Int.max, count: Int.max) }
         expectBadData("model.gguf: byte 0: the file ends") {

@@ -105,7 +105,13 @@ import Testing
                 var expected = [Float](repeating: 0, count: count)
                 for index in order.prefix(kept) { expected[index] = values[index] }
                 let trimmed = TrimmedVector(values, density: density)
-                #expect(trimmed.values == expected, "seed \(seed), density \(density)")
+                var written = [Float](repeating: .nan, count: count)
+                trimmed.write(values, from: 0, length: count, to: &written)
+                #expect(written == expected, "seed \(seed), density \(density)")
+                if count > 64 {
+                    trimmed.write(values, from: 64, length: count - 64, to: &written)
+                    #expect(Array(written[..<(count - 64)]) == Array(expected[64...]))
+                }
                 for index in values.indices {
                     #expect(trimmed.positive[index / 64] >> UInt64(index % 64) & 1 == (expected[index] > 0 ? 1 : 0))
                     #expect(trimmed.negative[index / 64] >> UInt64(index % 64) & 1 == (expected[index] < 0 ? 1 : 0))

@@ -1,5 +1,6 @@
 import Foundation
 import MMedCore
+import MMedLocks
 import MMedMerging
 import MMedTensor
 import Testing
@@ -98,13 +99,34 @@ import Testing
         #expect(try adapter.baked(tensor: other, weights: weights) == weights)
     }
 
-    @Test func matricesAssembleInAnyOrderButOnlyWhole() throws {
+    @Test(arguments: [1, 3])
+    func theNumbersAreHandedOverInTheLayoutsOrder(threads: Int) throws {
         let inputs = try specialties(["adult"], seed: 11)
         let plan = try MergePlan(inputs: inputs)
-        let matrices = try (0..<plan.matrixCount).map(plan.mergeMatrix)
-        #expect(try plan.assemble(matrices.reversed()).adapter == merge(inputs: inputs).adapter)
-        #expect(throws: MMedError.self) { try plan.assemble(Array(matrices.dropLast())) }
-        #expect(throws: MMedError.self) { try plan.assemble(matrices.dropLast() + [matrices[0]]) }
+        let pieces = Locked<[[Float]]>([])
+        let report = try plan.merge(threads: threads) { piece in pieces.withLock { $0.append(piece) } }
+        let whole = try merge(inputs: inputs)
+        #expect(pieces.withLock { $0.count } == 2 * plan.matrixCount)
+        #expect(pieces.withLock { $0.flatMap { $0 } } == whole.adapter.values)
+        #expect(report.text == whole.report.text)
+    }
+
+    @Test(arguments: [1, 3])
+    func whoCannotTakeEndsTheMerge(threads: Int) throws {
+        struct Full: Error {}
+        let plan = try MergePlan(inputs: try specialties(["adult"], seed: 11))
+        let taken = Locked(0)
+        #expect(throws: Full.self) {
+            _ = try plan.merge(threads: threads) { _ in
+                if taken.withLock({ count in
+                    count += 1
+                    return count > 3
+                }) {
+                    throw Full()
+                }
+            }
+        }
+        #expect(taken.withLock { $0 } == 4, "nothing is handed over behind a failure")
     }
 
     @Test func badInputIsRefused() throws {

@@ -206,17 +206,21 @@ private func withEpoch(_ epoch: UInt64, _ state: RunState) -> RunState {
         let folder = try RunFolder(path: scratch.path)
         let kept = try folder.putBlob([1, 2, 3])
         let dropped = try folder.putBlob([4])
-        #expect(try folder.blob(kept) == [1, 2, 3])
+        let file = try folder.openBlob(kept)
+        #expect(try file.count == 3 && file.bytes(at: 1, count: 2) == [2, 3])
+        #expect(throws: MMedError.self) { try file.bytes(at: 2, count: 2) }
         let unfinished = scratch.path + "/blobs/" + String(repeating: "0", count: 64) + ".new"
         try Data([5]).write(to: URL(fileURLWithPath: unfinished))
         folder.remove([dropped])
-        #expect(throws: MMedError.self) { try folder.blob(dropped) }
+        #expect(throws: MMedError.self) { try folder.openBlob(dropped) }
         #expect(FileManager.default.fileExists(atPath: unfinished), "a blob that is being written was taken away")
         folder.keepOnly([kept])
         #expect(!FileManager.default.fileExists(atPath: unfinished))
-        #expect(throws: MMedError.self) { try folder.blob(dropped) }
+        #expect(throws: MMedError.self) { try folder.openBlob(dropped) }
         try Data([9]).write(to: URL(fileURLWithPath: scratch.path + "/blobs/" + kept.hex))
-        #expect(throws: MMedError.self) { try folder.blob(kept) }
+        #expect(throws: MMedError.self) { try folder.openBlob(kept) }
+        #expect(try folder.putBlob([1, 2, 3]) == kept)
+        #expect(try folder.openBlob(kept).bytes(at: 0, count: 3) == [1, 2, 3], "what is put is whole")
     }
 }
 

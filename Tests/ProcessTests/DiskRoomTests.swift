@@ -48,4 +48,26 @@ extension Processes.FailureTable {
         #expect(again.code == 0, "\(again)")
         try RunResult(disk + "/run").expectSame(as: try await Lab.unbroken.value)
     }
+
+    /// A gradient waits on the disk for its update. This one has room for the first adapters (8 MB each) and for little more.
+    @Test(.enabled(if: SmallDisk.isPossible, "needs the right to mount"))
+    func row08_aDiskWithoutRoomForAGradientEndsTheRunWithAWord() async throws {
+        let scratch = try Scratch()
+        let disk = scratch.path + "/disk"
+        try FileManager.default.createDirectory(atPath: disk, withIntermediateDirectories: true)
+        let small = try #require(SmallDisk(at: disk, size: "22m"))
+        defer { withExtendedLifetime(small) {} }
+        var arguments = try await Lab.shared.value.arguments(Lab.cluster(), "run", in: scratch)
+        arguments[arguments.count - 1] = disk + "/run"
+        arguments += [
+            "--set", "storage.lowWaterMiB=0", "--set", "adapter.rank=1024", "--set", "adapter.alpha=32", "--set",
+            "dsa.epochs=1", "--set", "dsa.learningRate=1e-3", "--set", "gba.steps=1", "--set", "eval.stages=[merged]",
+        ]
+        let ended = try await coordinator(arguments, in: scratch)
+        #expect(ended.code == 75 && ended.errors.contains("room for a gradient"), "\(ended)")
+        #expect(small.grow(to: "512m"))
+        let again = try await coordinator(["start", "--resume", disk + "/run"], in: scratch)
+        #expect(again.code == 0, "\(again)")
+        try await expectVerified(disk + "/run", in: scratch)
+    }
 }

@@ -18,19 +18,22 @@ extension CoordinatorPorts {
 private struct FailpointOptimizer: OptimizerPort {
     let inner: any OptimizerPort
 
-    func apply(_ order: UpdateOrder, gradients: [[UInt8]]) async throws -> AppliedUpdate {
+    func apply(_ order: UpdateOrder, gradients: [any ScratchBytes]) async throws -> AppliedUpdate {
         try await hit("optimizer-apply") { try await inner.apply(order, gradients: gradients) }
     }
 
     func gradientBytes(of adapter: Name) -> Int? { inner.gradientBytes(of: adapter) }
-    func isFinite(_ gradient: [UInt8]) -> Bool { inner.isFinite(gradient) }
+    func isFinite(_ gradient: any ScratchBytes) throws -> Bool { try inner.isFinite(gradient) }
 }
 
 private struct FailpointStore: StorePort {
     let inner: any StorePort
 
-    func blob(_ digest: Digest) throws -> [UInt8]? { try inner.blob(digest) }
-    func digest(of bytes: [UInt8]) -> Digest { inner.digest(of: bytes) }
+    func piece(of digest: Digest, at offset: Int, bytesMax: Int) throws -> BlobPiece? {
+        try inner.piece(of: digest, at: offset, bytesMax: bytesMax)
+    }
+    func scratch() throws -> any ScratchBytes { try inner.scratch() }
+    func digest(of scratch: any ScratchBytes) throws -> Digest { try inner.digest(of: scratch) }
     func save(_ state: RunState) throws { try hitNow("store-save") { try inner.save(state) } }
 }
 

@@ -77,17 +77,20 @@ private final class CostStore: StorePort {
         digest = ContentDigest.of(bytes)
     }
 
-    func blob(_ digest: Digest) -> [UInt8]? { digest == self.digest ? bytes : nil }
-    func digest(of bytes: [UInt8]) -> Digest { ContentDigest.of(bytes) }
+    func piece(of digest: Digest, at offset: Int, bytesMax: Int) -> BlobPiece? {
+        digest == self.digest ? BlobPiece(of: bytes, at: offset, bytesMax: bytesMax) : nil
+    }
+    func scratch() throws -> any ScratchBytes { throw MMedError(.internalError, "the measured run has no gradients") }
+    func digest(of scratch: any ScratchBytes) throws -> Digest { ContentDigest.of(try scratch.allBytes()) }
     func save(_ state: RunState) {}
 }
 
 private struct NothingToLearn: OptimizerPort {
-    func apply(_ order: UpdateOrder, gradients: [[UInt8]]) async throws -> AppliedUpdate {
+    func apply(_ order: UpdateOrder, gradients: [any ScratchBytes]) async throws -> AppliedUpdate {
         throw MMedError(.internalError, "the measured run learns nothing")
     }
     func gradientBytes(of adapter: Name) -> Int? { nil }
-    func isFinite(_ gradient: [UInt8]) -> Bool { true }
+    func isFinite(_ gradient: any ScratchBytes) -> Bool { true }
 }
 
 private struct NothingToJudge: RewardPort {

@@ -18,11 +18,11 @@ public enum ExportTool {
             let known = references.map(\.name.text).joined(separator: ", ")
             throw MMedError(.badData, at: folder, "it has no adapter \(name)", mend: "use one of: \(known)")
         }
-        let content = try RunFolder.readBlob(reference.digest, path: folder)
-        let place = "\(folder): \(name) v\(reference.version)"
-        let (layout, weights) = try LittleEndian.adapter(content: content, place: place)
+        let blob = try RunFolder.openBlob(reference.digest, path: folder)
+        let layout = try LittleEndian.layout(of: blob, place: "\(folder): \(name) v\(reference.version)")
         try AdapterFolder.write(
-            to: output, layout: layout, values: weights, baseModel: (try? LaunchRecord(folder: folder))?.baseModel)
+            to: output, layout: layout, baseModel: (try? LaunchRecord(folder: folder))?.baseModel
+        ) { try LittleEndian.weights($0, in: blob, layout: layout) }
         return "\(name) v\(reference.version) (\(reference.digest.short)) is in \(output)"
     }
 

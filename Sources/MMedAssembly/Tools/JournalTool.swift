@@ -21,9 +21,9 @@ public enum JournalTool {
         let foldersByDigest = Dictionary(grouping: adapters, by: \.digest)
         let blobs = former.reduce(into: loaded.state.blobDigests) { $0.formUnion($1.state.blobDigests) }
         for digest in blobs.sorted() {
-            let content = try RunFolder.readBlob(digest, path: folder)
+            let blob = try RunFolder.openBlob(digest, path: folder)
             for adapter in foldersByDigest[digest] ?? [] {
-                try adapter.verify(below: folder, content: content, baseModel: launch.baseModel)
+                try adapter.verify(below: folder, blob: blob, baseModel: launch.baseModel)
             }
         }
         let numbers = former.map { String($0.number) }.joined(separator: ", ")

@@ -82,7 +82,7 @@ struct StepCost {
         guard let layout = run.layouts[adapter] else { throw MMedError(.internalError, "no layout for \(adapter)") }
         let first = AdapterReference(
             name: adapter, version: 0,
-            digest: try store.put(AdapterContent.bytes(layout, run.initialWeights(of: adapter, layout: layout))))
+            digest: try store.put(AdapterContent.parts(layout, run.initialWeights(of: adapter, layout: layout))))
         let state = RunState(heads: [AdapterHead(reference: first, momentsDigest: nil, optimizerSteps: 0)])
         let clock = StepClock()
         let keys = isKept ? try makeKeys(path + "/keys") : nil

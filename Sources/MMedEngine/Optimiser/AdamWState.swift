@@ -35,15 +35,15 @@ public struct AdamWState: Equatable, Sendable {
         guard gradient.count == weights.count else {
             throw MMedError(.badData, "a gradient of \(gradient.count) numbers for \(weights.count) weights")
         }
-        let (parameters, first, second) = (
-            FloatBuffer(weights), FloatBuffer(firstMoment), FloatBuffer(secondMoment)
-        )
+        apply(piece: gradient, at: 0, step: step, pool: pool)
+    }
+
+    /// The same of one piece of the gradient, whose first number belongs to the weight `offset`: a step is done when every weight
+    /// has had its own once, in whatever pieces.
+    public mutating func apply(piece gradient: [Float], at offset: Int, step: AdamWStep, pool: ComputePool) {
         adamW(
-            parameters: parameters, firstMoment: first, secondMoment: second, gradient: FloatBuffer(gradient),
-            step: step, pool: pool)
-        weights = parameters.array()
-        firstMoment = first.array()
-        secondMoment = second.array()
+            parameters: &weights, firstMoment: &firstMoment, secondMoment: &secondMoment, gradient: gradient,
+            at: offset, step: step, pool: pool)
     }
 }
 
@@ -51,7 +51,9 @@ public struct AdamWState: Equatable, Sendable {
 public enum UpdateMath {
     /// Euclidean norm of a gradient, summed in Double in one fixed order.
     public static func globalNorm(_ gradient: [Float]) -> Double {
-        sumOfSquares(FloatBuffer(gradient)).squareRoot()
+        var squares = 0.0
+        addSquares(of: gradient, to: &squares)
+        return squares.squareRoot()
     }
 
     /// What the gradient is multiplied by so that its norm does not exceed `limit`; 1 where it does not, or `limit` is 0 (off).

@@ -33,6 +33,13 @@ public enum AdapterFolder {
             throw MMedError(
                 .internalError, at: path, "\(values.count) values were given, expected \(layout.parameterCount)")
         }
+        try write(to: path, layout: layout, baseModel: baseModel) { Array(values[$0]) }
+    }
+
+    /// The same of numbers that are asked for one matrix at a time. Throws what `values` throws.
+    public static func write(
+        to path: String, layout: AdapterLayout, baseModel: String?, values: (Range<Int>) throws -> [Float]
+    ) throws {
         var ranges: [String: Range<Int>] = [:]
         var tensors: [SafetensorsWriter.Tensor] = []
         for tensor in matrices(of: layout) {
@@ -41,16 +48,17 @@ public enum AdapterFolder {
         }
         try DurableFile.replaceFolder(path) { folder in
             try SafetensorsWriter.write(to: Paths.join(folder, weightsName), tensors) { tensor in
-                Array(values[ranges[tensor.name] ?? 0..<0])
+                try values(ranges[tensor.name] ?? 0..<0)
             }
             let config = configBytes(layout.settings, baseModel: baseModel)
             try DurableFile.write(Paths.join(folder, configName)) { append in try append(config) }
         }
     }
 
-    /// Throws `badData` naming the file when the folder does not hold this adapter to the bit, as `write` leaves it.
+    /// Throws `badData` naming the file when the folder does not hold this adapter to the bit, as `write` leaves it, and what
+    /// `values` throws, which is asked for one matrix at a time.
     public static func requireSame(
-        at path: String, layout: AdapterLayout, values: [Float], baseModel: String?
+        at path: String, layout: AdapterLayout, baseModel: String?, values: (Range<Int>) throws -> [Float]
     ) throws {
         func refuse(_ name: String, _ why: String) -> MMedError {
             MMedError(
@@ -75,10 +83,10 @@ public enum AdapterFolder {
             throw refuse(weightsName, "\(weights.tensors.count) tensors, the run wrote \(matrices.count)")
         }
         for matrix in matrices {
+            let expected = try values(matrix.range)
             guard let tensor = weights.tensors[matrix.name], tensor.type == .f32, tensor.shape == matrix.shape,
                 // By bits: a zero whose sign was turned is another number.
-                try weights.values(of: tensor).elementsEqual(
-                    values[matrix.range], by: { $0.bitPattern == $1.bitPattern })
+                try weights.values(of: tensor).elementsEqual(expected, by: { $0.bitPattern == $1.bitPattern })
             else { throw refuse(weightsName, "\(matrix.name) is not what the run wrote") }
         }
     }
