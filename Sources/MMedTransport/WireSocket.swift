@@ -121,7 +121,7 @@ final class WireSocket {
         switch kind {
         case .router: options += [(ZMQ_ROUTER_MANDATORY, 1), (ZMQ_ROUTER_HANDOVER, 0)]
         case .dealer:
-            options += [(ZMQ_IMMEDIATE, 1), (ZMQ_RECONNECT_IVL, 100), (ZMQ_RECONNECT_IVL_MAX, 1000)]
+            options += [(ZMQ_IMMEDIATE, 1), (ZMQ_RECONNECT_IVL, 100), (ZMQ_RECONNECT_IVL_MAX, 500)]
         }
         return options.allSatisfy { option, value in
             var value = value
@@ -225,13 +225,14 @@ final class WireSocket {
     /// of its own no longer does. The copy holds on to what was looked at, whoever takes the number meanwhile.
     static func hangUp(_ descriptor: Int32) {
         guard descriptor >= 0 else { return }
+        // Without a descriptor for the copy the number itself must do: who opens many connections must not be safe for it.
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
-        guard copy >= 0 else { return }
+        let looked = copy >= 0 ? copy : descriptor
         var listens: Int32 = 1
         var size = socklen_t(4)
-        let isKnown = getsockopt(copy, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0
-        if isKnown, listens == 0 { shutdown(copy, Int32(SHUT_RDWR)) }
-        Glibc.close(copy)
+        let isKnown = getsockopt(looked, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0
+        if isKnown, listens == 0 { shutdown(looked, Int32(SHUT_RDWR)) }
+        if copy >= 0 { Glibc.close(copy) }
     }
 
     /// Sleeps until the bell rings, the socket can do what is asked, or the time is over (-1: never).

@@ -19,9 +19,7 @@ extension Worker {
                 // here on it wants an answer.
                 if welcome != nil { await introduce() }
             case .connectionLost:
-                // An introduction that has no answer may have gone with it: to a coordinator that died just then, say. The next
-                // connection begins with another.
-                if standing == .introducing { await say(.hello(hello)) }
+                speakFirst()
                 guard welcome != nil else { continue }
                 isCutOff = true
                 if leavesCutOff() { return }
@@ -188,11 +186,28 @@ extension Worker {
                 await send(puller.nudge(after: timing.patience))
                 if engineHangs() { return }
                 guard standing == .joined, !isOver else { continue }
-                let progress = engine.progress &+ transfers
-                await say(
-                    .beat(Beat(phase: phase, progress: progress, leases: Array(held.prefix(Limits.leasesPerBeat)))))
+                await sayBeat()
             }
         }
+    }
+
+    /// What the next connection begins with. Not waited for: what is queued may be full until there is one.
+    private func speakFirst() {
+        Task {
+            switch standing {
+            // An introduction that has no answer may have gone with the connection: to a coordinator that died just then, say.
+            case .introducing: await say(.hello(hello))
+            // Who does not know the connection asks at its first word, which need not wait until a beat is due.
+            case .joined: await sayBeat()
+            // What is sent again is the first word.
+            case .resending: break
+            }
+        }
+    }
+
+    private func sayBeat() async {
+        let progress = engine.progress &+ transfers
+        await say(.beat(Beat(phase: phase, progress: progress, leases: Array(held.prefix(Limits.leasesPerBeat)))))
     }
 
     private func nobodyAnswers() -> MMedError {

@@ -165,8 +165,9 @@ import Testing
         _ = try await bench.wire.hello()
         bench.wire.say(Sample.welcome())
         #expect(try await bench.wire.ready() == 2)
-        // Who has joined is asked by the next coordinator.
+        // Who has joined is asked by the next coordinator at its first word, which comes long before a beat is due.
         bench.wire.hear(.connectionLost)
+        _ = try await bench.wire.said.next("a beat") { if case .beat = $0 { true } else { nil } }
         bench.wire.say(Sample.rollout(1, paths: 1))
         _ = try await bench.wire.path()
         let hellos = bench.wire.said.values.count { if case .hello = $0 { true } else { false } }
