@@ -5,14 +5,17 @@ import MMedCore
 struct DiskRoom: Sendable {
     private let path: String
     private let lowWaterMiB: Int
+    /// What a step's gradients take until its update.
+    private let gradientMiB: Int
 
-    init(_ folder: String, lowWaterMiB: Int) {
+    init(_ folder: String, lowWaterMiB: Int, gradientMiB: Int = 0) {
         var place = URL(fileURLWithPath: folder)
         while place.path != "/", !FileManager.default.fileExists(atPath: place.path) {
             place.deleteLastPathComponent()
         }
         path = place.path
         self.lowWaterMiB = lowWaterMiB
+        self.gradientMiB = gradientMiB
     }
 
     /// MiB that this process may still use; nil where the system does not tell.
@@ -23,25 +26,34 @@ struct DiskRoom: Sendable {
         return bytes.overflow ? nil : Int(clamping: bytes.partialValue >> 20)
     }
 
-    var isLow: Bool { lowWaterMiB > 0 && freeMiB.map { $0 < lowWaterMiB } ?? false }
+    /// The room that there is, where it is less than that.
+    private func lack(of needed: Int) -> Int? {
+        guard lowWaterMiB > 0, let free = freeMiB, free < needed else { return nil }
+        return free
+    }
 
-    /// Why a run cannot begin or go on.
-    func shortage(mend: String) -> MMedError {
+    /// Why a run cannot go on.
+    func shortage(freeMiB: Int, mend: String) -> MMedError {
         MMedError(
             .tryAgain, at: path,
-            "there are \(freeMiB ?? 0) MiB of room left, expected \(lowWaterMiB) (storage.lowWaterMiB)", mend: mend)
+            "there were \(freeMiB) MiB of room left, expected \(lowWaterMiB) (storage.lowWaterMiB)", mend: mend)
     }
 
     /// Throws `tryAgain` when there is too little room to begin.
     func require(isResumed: Bool) throws {
-        if isLow { throw shortage(mend: isResumed ? "make room" : "make room, or choose another disk with --run-dir") }
+        guard let free = lack(of: lowWaterMiB + gradientMiB) else { return }
+        let gradients = gradientMiB > 0 ? ", and \(gradientMiB) for gradients" : ""
+        throw MMedError(
+            .tryAgain, at: path,
+            "there are \(free) MiB of room left, expected \(lowWaterMiB) (storage.lowWaterMiB)\(gradients)",
+            mend: isResumed ? "make room" : "make room, or choose another disk with --run-dir")
     }
 
-    /// Calls once when the room has become low; looks each second until it is cancelled.
-    func watch(_ onLow: @escaping @Sendable (DiskRoom) -> Void) -> Task<Void, Never> {
+    /// Calls once when the room has become low, with what is left; looks each second until it is cancelled.
+    func watch(_ onLow: @escaping @Sendable (_ freeMiB: Int) -> Void) -> Task<Void, Never> {
         Task {
             while !Task.isCancelled {
-                if isLow { return onLow(self) }
+                if let free = lack(of: lowWaterMiB) { return onLow(free) }
                 try? await Task.sleep(for: .seconds(1))
             }
         }

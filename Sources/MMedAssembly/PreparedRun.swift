@@ -100,6 +100,11 @@ public struct PreparedRun: Sendable {
         return Dictionary(uniqueKeysWithValues: config.specialties.map { ($0, layout) })
     }
 
+    /// Bytes of a step's gradients on the disk at their most: the shards of every specialty and their sum.
+    var gradientBytesPerStep: Int {
+        layouts.values.reduce(0) { $0 + 4 * $1.parameterCount * (plan.settings.gradientShards + 1) }
+    }
+
     /// The initial adapters, version 0: drawn from the seed, so that they need not be stored to be had again.
     func initialWeights(of specialty: Name, layout: AdapterLayout) -> [Float] {
         AdapterInitialiser.weights(

@@ -3,6 +3,7 @@ import MMedConfig
 import MMedCoordinator
 import MMedCore
 import MMedFormats
+import MMedLocks
 import MMedMerging
 import MMedProtocol
 import MMedScheduling
@@ -36,7 +37,8 @@ public struct RunSession: Sendable {
         _ run: PreparedRun, folderPath: String, isResumed: Bool, launch: LaunchRecord, inHand: InHandFile
     ) throws {
         self.run = run
-        room = DiskRoom(folderPath, lowWaterMiB: run.config.storage.lowWaterMiB)
+        room = DiskRoom(
+            folderPath, lowWaterMiB: run.config.storage.lowWaterMiB, gradientMiB: run.gradientBytesPerStep >> 20)
         try room.require(isResumed: isResumed)
         folder = try RunFolder(path: folderPath)
         if isResumed { try launch.requireInstance(folder) } else { try folder.requireFresh() }
@@ -162,7 +164,9 @@ public struct RunSession: Sendable {
             telemetry.log(LogEntry(.warn, scope: "run", event: "stopped-at-once", fields: []))
             say("stopped at once; what was not committed is done again: go on with mmed-coord start --resume \(path)")
         }
-        let watch = drainWhenDiskIsLow(coordinator, workers)
+        // A step's gradients come and go: what was low when it was looked at may not be when the run has stopped for it.
+        let shortage = Locked<Int?>(nil)
+        let watch = drainWhenDiskIsLow(coordinator, workers, shortage)
         defer {
             signals.cancel()
             watch.cancel()
@@ -177,8 +181,9 @@ public struct RunSession: Sendable {
         }
         workers.stop(within: 10)
         telemetry.clear()
-        if outcome == .stopped, room.isLow {
-            throw room.shortage(mend: "make room, then go on with: mmed-coord start --resume \(folder.path)")
+        if outcome == .stopped, let free = shortage.withLock({ $0 }) {
+            throw room.shortage(
+                freeMiB: free, mend: "make room, then go on with: mmed-coord start --resume \(folder.path)")
         }
         return outcome
     }
@@ -215,12 +220,14 @@ public struct RunSession: Sendable {
         }
     }
 
-    private func drainWhenDiskIsLow(_ coordinator: Coordinator, _ workers: LocalWorkers) -> Task<Void, Never> {
+    private func drainWhenDiskIsLow(
+        _ coordinator: Coordinator, _ workers: LocalWorkers, _ shortage: Locked<Int?>
+    ) -> Task<Void, Never> {
         let telemetry = telemetry
-        return room.watch { room in
+        return room.watch { free in
+            shortage.withLock { $0 = free }
             telemetry.log(
-                LogEntry(
-                    .warn, scope: "run", event: "disk-low", fields: [.init("free_mib", .int(room.freeMiB ?? 0))]))
+                LogEntry(.warn, scope: "run", event: "disk-low", fields: [.init("free_mib", .int(free))]))
             workers.expectEnds()
             Task { await coordinator.drain() }
         }

@@ -39,7 +39,7 @@ final class RunStore: StorePort {
         }
     }
     private let cache = Locked(Cache())
-    private static let filesOpened = 12
+    private static let filesOpened = 64
     private let recentKept = 32
     /// Weights and moments of all updates of so many steps as a run may go back.
     private let newestKept: Int
@@ -78,10 +78,14 @@ final class RunStore: StorePort {
         return digest
     }
 
-    /// A blob that must be there, its digest checked.
-    func requireFile(_ digest: Digest) throws -> BlobFile {
-        if let opened = cache.withLock({ $0.opened.last { $0.digest == digest }?.file }) { return opened }
-        let file = try folder.openBlob(digest)
+    /// A blob that must be there, its digest checked now: what the run computes rests on it.
+    func requireFile(_ digest: Digest) throws -> BlobFile { try folder.openBlob(digest) }
+
+    /// A blob for who checks its digest himself. Checked when it was put or first asked for, and whenever many others have
+    /// been asked for since.
+    private func servedFile(_ digest: Digest) throws -> BlobFile {
+        let opened = cache.withLock { $0.opened.last { $0.digest == digest }?.file }
+        let file = try opened ?? folder.openBlob(digest)
         cache.withLock { $0.keep(digest, file) }
         return file
     }
@@ -90,7 +94,7 @@ final class RunStore: StorePort {
         // Anybody may ask for anything; what was put and not removed must be there, and what is there must be whole.
         let isKnown = cache.withLock { $0.stored.contains(digest) }
         guard isKnown || folder.holdsBlob(digest) else { return nil }
-        let file = try requireFile(digest)
+        let file = try servedFile(digest)
         guard (0..<file.count).contains(offset) else { return nil }
         let bytes = try file.bytes(at: offset, count: min(bytesMax, file.count - offset))
         return BlobPiece(totalBytes: file.count, bytes: bytes)

@@ -129,8 +129,8 @@ extension StorageConfig: ConfigSection {
         [
             ConfigField(
                 "lowWaterMiB", \.lowWaterMiB, .integer(0...1_048_576),
-                "With less free room on the run folder's disk a run does not begin, and one under way finishes what is leased, "
-                    + "commits and ends with 75; 0: never.")
+                "With less free room on the run folder's disk (and a step's gradients beside it) a run does not begin; with less, "
+                    + "one under way finishes what is leased, commits and ends with 75; 0: never.")
         ]
     }
 }

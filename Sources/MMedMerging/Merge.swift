@@ -32,8 +32,8 @@ extension MergePlan {
         threads: Int = 1, progress: (@Sendable (_ done: Int, _ of: Int) -> Void)? = nil,
         take: @escaping @Sendable ([Float]) throws -> Void
     ) throws -> MergeReport {
-        let desk = MergeDesk(matrixCount: matrixCount, take: take)
         let threads = max(1, min(threads, matrixCount))
+        let desk = MergeDesk(matrixCount: matrixCount, waitingMax: 2 * threads, take: take)
         try ProductMemory.require(threads: threads)
         DispatchQueue.concurrentPerform(iterations: threads) { _ in
             while let index = desk.next() {
@@ -49,25 +49,28 @@ extension MergePlan {
 /// Hands out matrices and passes their results on in order.
 // Proof of Sendable: every access to the stored properties that vary holds `lock`.
 private final class MergeDesk: @unchecked Sendable {
-    private let lock = NSLock()
+    private let lock = NSCondition()
     private let matrixCount: Int
+    private let waitingMax: Int
     private let take: @Sendable ([Float]) throws -> Void
     private var begun = 0
     private var done = 0
-    /// Merged before one ahead of them was: fewer than there are threads.
+    /// Merged before one ahead of them was.
     private var waiting: [Int: MergedMatrix] = [:]
     /// Of the matrices passed on, in their order.
     private var passed: [MatrixFigures] = []
     private var failure: (any Error)?
 
-    init(matrixCount: Int, take: @escaping @Sendable ([Float]) throws -> Void) {
+    init(matrixCount: Int, waitingMax: Int, take: @escaping @Sendable ([Float]) throws -> Void) {
         self.matrixCount = matrixCount
+        self.waitingMax = waitingMax
         self.take = take
     }
 
-    /// The next matrix; nil when there is none, or when one has failed.
+    /// The next matrix; nil when there is none, or when one has failed. Waits for the one that all others wait for.
     func next() -> Int? {
         lock.withLock {
+            while failure == nil, begun - passed.count >= waitingMax { lock.wait() }
             guard begun < matrixCount, failure == nil else { return nil }
             begun += 1
             return begun - 1
@@ -92,6 +95,7 @@ private final class MergeDesk: @unchecked Sendable {
                     passed.append(matrix.figures)
                 }
             } catch { failure = failure ?? error }
+            lock.broadcast()
             return done
         }
     }

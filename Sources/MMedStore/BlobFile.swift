@@ -84,8 +84,14 @@ func readWhole(
 
 /// What the system said just now of a file, as an error that goes away with its cause.
 func refused(_ path: String, _ what: String) -> MMedError {
-    MMedError(
-        .tryAgain, at: path, "\(what) (\(String(cString: strerror(errno))))", mend: "look after the disk, then resume")
+    let code = errno
+    let mend =
+        switch code {
+        case EMFILE, ENFILE: "raise the limit of open files (ulimit -n), then resume"
+        case ENOSPC, EDQUOT, EFBIG: "make room, then resume"
+        default: "look after the disk, then resume"
+        }
+    return MMedError(.tryAgain, at: path, "\(what) (\(String(cString: strerror(code))))", mend: mend)
 }
 
 /// What a blob is made of, in order. Large vectors are written a piece at a time, without a copy of the whole.

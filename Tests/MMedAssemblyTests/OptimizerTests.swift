@@ -203,6 +203,27 @@ import Testing
         }
     }
 
+    /// An update that would make the weights infinite is found when the state in memory has been changed: the next one begins
+    /// with the disk's.
+    @Test func anUpdateThatOverflowsLeavesTheStateAsItWas() async throws {
+        let bench = try Bench()
+        let optimizer = bench.optimizer()
+        var head = bench.head
+        for step in 1...2 {
+            head = try await optimizer.apply(
+                bench.order(Int32(step), from: head), gradients: bench.gradients(UInt64(step))
+            ).result.head
+        }
+        var order = bench.order(3, from: head)
+        order.learningRate = 1e39
+        await #expect(throws: NonFiniteUpdate.self) {
+            _ = try await optimizer.apply(order, gradients: bench.gradients(3))
+        }
+        let after = try await optimizer.apply(bench.order(3, from: head), gradients: bench.gradients(3))
+        let fresh = try await bench.optimizer().apply(bench.order(3, from: head), gradients: bench.gradients(3))
+        #expect(after.result == fresh.result)
+    }
+
     @Test func theOrderOfShardsIsTheOrderOfTheSum() async throws {
         let bench = try Bench()
         let shards = try bench.gradients(1)

@@ -132,7 +132,7 @@ import Testing
         try FileManager.default.removeItem(atPath: path(digest))
         // The newest are open until others push them out.
         #expect(try store.blob(digest) == [1, 2, 3])
-        for value in 0..<UInt8(12) { _ = try store.put([value]) }
+        for value in 0..<UInt8(64) { _ = try store.put([value]) }
         #expect(throws: MMedError.self) { try store.blob(digest) }
     }
 

@@ -94,6 +94,73 @@ import Testing
         }
     }
 
+    /// Entries are taken in runs; however many there are, and whatever is left over in the last one, the result and what is
+    /// measured of it are the bits of the plain loop.
+    @Test(arguments: [1, 7, 255, 256, 257, 263, 515, 1_030])
+    func runsOfEntriesAreThePlainLoop(count: Int) {
+        let stages: [MergeStage] = [.sft, .rl, .sft]
+        let participants = stages.enumerated().map { index, stage in
+            let values = randomValues(count, seed: UInt64(index + 1)).map { Float(index + 1) * $0 }
+            return Participant(
+                stage: stage, values: values, norm: frobeniusNorm(values),
+                trimmed: TrimmedVector(values, density: 0.6))
+        }
+        let trimmed = participants.map { one in
+            var written = [Float](repeating: 0, count: count)
+            one.trimmed.write(one.values, from: 0, length: count, to: &written)
+            return written
+        }
+        let settings = MergeMethod.allCases.map {
+            MergeSettings(method: $0, density: 0.6, lambdaSFT: 0.7, lambdaRL: 1.3)
+        }
+        let weights = ClassWeights(stages: stages, norms: participants.map(\.norm), settings: settings[0])
+        let plain = MergeMethod.allCases.map { method in
+            (0..<count).map { plainEntry(method, $0, participants, trimmed, weights) }
+        }
+        for (place, setting) in settings.enumerated() {
+            let combined = combine(participants, count: count, settings: setting)
+            #expect(combined.merged == plain[place], "\(setting.method)")
+            for (other, measure) in combined.measures.enumerated() {
+                let norm = frobeniusNorm(plain[other])
+                #expect(measure.squaredNorm == norm * norm)
+                let sum = zip(plain[other], plain[place]).reduce(0.0) { sum, pair in
+                    sum + (Double(pair.0) - Double(pair.1)) * (Double(pair.0) - Double(pair.1))
+                }
+                #expect(measure.squaredDifference == sum)
+            }
+        }
+    }
+
+    /// One entry by the formulas at `combine`.
+    private func plainEntry(
+        _ method: MergeMethod, _ index: Int, _ participants: [Participant], _ trimmed: [[Float]],
+        _ weights: ClassWeights
+    ) -> Float {
+        var (signed, raw, arithmetic, linear) = (0.0, 0.0, 0.0, 0.0)
+        for (place, one) in participants.enumerated() {
+            signed += Double(trimmed[place][index]) * (1 / one.norm)
+            raw += Double(trimmed[place][index])
+            arithmetic += weights.lambda[place] * Double(one.values[index])
+            linear += weights.mean[place] * Double(one.values[index])
+        }
+        func mean(_ places: [Int], _ elected: Double, _ factor: (Int) -> Double) -> Double {
+            let agreeing = places.filter { Double(trimmed[$0][index]) * elected > 0 }
+            let sum = agreeing.reduce(0.0) { $0 + factor($1) * Double(trimmed[$1][index]) }
+            return agreeing.isEmpty ? 0 : sum / Double(agreeing.count)
+        }
+        let all = Array(participants.indices)
+        func classMean(_ stage: MergeStage) -> Double {
+            mean(all.filter { participants[$0].stage == stage }, signed) { 1 / participants[$0].norm }
+        }
+        return switch method {
+        case .linear: Float(linear)
+        case .taskArithmetic: Float(arithmetic)
+        case .ties: Float(mean(all, raw) { weights.lambda[$0] })
+        case .caci:
+            Float(weights.supervisedFactor * classMean(.sft) + weights.reinforcedFactor * classMean(.rl))
+        }
+    }
+
     /// Values of a coarse grid, so that many magnitudes tie at the edge.
     @Test func trimmingBreaksTiesByIndex() {
         for seed in UInt64(0)..<40 {

@@ -9,6 +9,14 @@ import Testing
 
     init() throws { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) }
 
+    /// What a disk does that loses a block; twice is as if nothing had been.
+    private func damage(_ file: ScratchFile, at offset: Int) {
+        var byte: UInt8 = 0
+        pread(file.descriptor, &byte, 1, off_t(offset))
+        byte ^= 1
+        pwrite(file.descriptor, &byte, 1, off_t(offset))
+    }
+
     @Test func whatIsAppendedCanBeReadAndLeavesNoName() throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let file = try ScratchFile(in: folder)
@@ -21,6 +29,31 @@ import Testing
         #expect(try file.bytes(at: 5, count: 0) == [])
         #expect(throws: MMedError.self) { try file.bytes(at: 4, count: 2) }
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
+    }
+
+    /// Pieces of any size, from any place, over the edges of what is checked together.
+    @Test func whatTheDiskGivesBackIsHeldAgainstWhatWasWritten() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let file = try ScratchFile(in: folder)
+        let size = ScratchFile.blockBytes
+        let bytes = (0..<(2 * size + 100)).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ $0 >> 9) }
+        var done = 0
+        for count in [1, size - 1, size + 30, 70] {
+            try file.append(Array(bytes[done..<done + count]))
+            done += count
+        }
+        #expect(done == bytes.count)
+        for (start, end) in [(0, bytes.count), (size - 1, size + 1), (size, 2 * size), (2 * size + 10, bytes.count)] {
+            #expect(try file.bytes(at: start, count: end - start) == Array(bytes[start..<end]))
+        }
+        damage(file, at: size + 5)
+        #expect(try file.bytes(at: 0, count: size) == Array(bytes[..<size]))
+        let error = try #require(throws: MMedError.self) { try file.bytes(at: size + 100, count: 1) }
+        #expect(error.kind == .tryAgain && error.problem.contains("other bytes"), "\(error)")
+        damage(file, at: size + 5)
+        #expect(try file.bytes(at: size + 5, count: 1) == [bytes[size + 5]])
+        damage(file, at: bytes.count - 1)
+        #expect(throws: MMedError.self) { try file.bytes(at: 2 * size, count: 1) }
     }
 
     /// A file system without nameless files gives one whose name is gone at once; a name that is taken is passed over.

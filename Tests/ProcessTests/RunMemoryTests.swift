@@ -28,10 +28,10 @@ extension Processes {
             let adapters = try RunResult(folder).adapters.filter {
                 $0.key.hasPrefix("adapters/") && $0.key.hasSuffix(".safetensors")
             }.mapValues(\.count)
-            let adapterBytes = adapters.values.reduce(0, +)
-            // Two moments a weight, for each specialty.
+            // One version of each specialty's adapter, and two moments a weight.
             let oneBytes = try #require(adapters.values.first)
-            let stateBytes = 2 * oneBytes * Lab.specialties.count
+            let adapterBytes = oneBytes * Lab.specialties.count
+            let stateBytes = 2 * adapterBytes
             #expect(oneBytes > 8_000_000, "too small to show anything")
             let updates = try ProgressLine.all(folder).filter { $0.event == "update" }
             #expect(updates.count >= 16)
