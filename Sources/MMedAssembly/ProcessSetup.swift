@@ -1,3 +1,4 @@
+import CSystem
 import Foundation
 public import MMedCore
 
@@ -10,6 +11,10 @@ public enum ProcessSetup {
         signal(SIGXFSZ, SIG_IGN)
         try Failpoints.armFromEnvironment()
     }
+
+    /// Gives blocks of four mebibytes and more back to the system as soon as they are free. Left alone, the C library takes the size
+    /// of what is freed for a hint and keeps ever larger blocks: an adapter's worth, for a coordinator (mallopt(3)).
+    public static func giveLargeBlocksBack() { mallopt(M_MMAP_THRESHOLD, 4 << 20) }
 
     /// Says a line on standard error. When nobody reads it any more it is lost, and nothing else happens.
     public static func say(_ line: String) {

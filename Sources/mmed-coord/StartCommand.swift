@@ -39,6 +39,7 @@ struct StartCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting {
+            ProcessSetup.giveLargeBlocksBack()
             let launch = try RunLaunch(
                 config: arguments.config, overrides: arguments.set, cluster: arguments.cluster, keys: arguments.keys,
                 model: arguments.model, runFolder: runDir, resume: resume, isAdopted: adopt)

@@ -1,5 +1,7 @@
 // What the coordinator asks of the system in C's own words.
 #pragma once
+// mallopt, whose header its module leaves out.
+#include <malloc.h>
 #include <spawn.h>
 
 // Functions of Debian 12's C library that its Swift module leaves out, since their headers ask for _GNU_SOURCE.
