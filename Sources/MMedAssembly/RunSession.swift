@@ -181,11 +181,15 @@ public struct RunSession: Sendable {
         }
         workers.stop(within: 10)
         telemetry.clear()
-        if outcome == .stopped, let free = shortage.withLock({ $0 }) {
-            throw room.shortage(
-                freeMiB: free, mend: "make room, then go on with: mmed-coord start --resume \(folder.path)")
-        }
-        return outcome
+        return try ended(outcome, freeMiB: shortage.withLock { $0 })
+    }
+
+    /// The outcome; `freeMiB` is what was left when the disk was low.
+    private func ended(_ outcome: Outcome, freeMiB: Int?) throws -> Outcome {
+        if outcome == .completed { store.finish() }
+        guard outcome == .stopped, let freeMiB else { return outcome }
+        throw room.shortage(
+            freeMiB: freeMiB, mend: "make room, then go on with: mmed-coord start --resume \(folder.path)")
     }
 
     private static func damageLines(_ found: WholeCheckpoint) -> [LogEntry] {

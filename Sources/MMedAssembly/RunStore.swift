@@ -126,6 +126,18 @@ final class RunStore: StorePort {
         folder.remove(garbage)
     }
 
+    /// Takes away what only a run that goes on would need: versions between the states that are kept.
+    func finish() {
+        let garbage = cache.withLock { cache in
+            let named = cache.held.reduce(into: Set<Digest>()) { $0.formUnion($1.blobDigests) }
+            let garbage = cache.stored.subtracting(named)
+            cache.stored.subtract(garbage)
+            cache.opened.removeAll { garbage.contains($0.digest) }
+            return garbage
+        }
+        folder.remove(garbage)
+    }
+
     /// The states that the disk has as the process begins, newest first.
     func hold(_ states: [RunState]) { cache.withLock { $0.held = states } }
 

@@ -20,6 +20,10 @@ extension Journal {
         } catch { throw Journal.explained(error, path) }
     }
 
+    /// Whether the file that says where the journal ended is there: without it records that were cut off behind the last
+    /// checkpoint are not missed.
+    public var knowsItsEnd: Bool { end.read() != nil }
+
     /// Checks the whole chain, from the first record, decodes every record, and holds the file's indices against its tables: a
     /// query goes by them. Returns the head. Throws `badData` naming the first record or index that is damaged.
     public func verify() throws -> JournalHead {

@@ -37,7 +37,7 @@ public final class Journal: Sendable {
     /// The file.
     public let path: String
     let database: DatabaseQueue
-    private let end: JournalEnd
+    let end: JournalEnd
     /// After a write that failed the kernel may have dropped what it could not write: only a new process reads the truth.
     private let isBroken = Locked(false)
 

@@ -42,9 +42,10 @@ struct LineageCommand: AsyncParsableCommand {
     var digest: String?
 
     func validate() throws {
-        guard (query == nil) != (digest == nil) else {
-            throw ValidationError("give a query, or --digest, and not both")
+        if query == nil && digest == nil {
+            throw ValidationError("give a query, or an adapter version with --digest; docs/LINEAGE.md has queries")
         }
+        if query != nil && digest != nil { throw ValidationError("give a query or --digest, not both") }
     }
 
     func run() async throws {

@@ -57,7 +57,7 @@ struct MMedWorkerCommand: AsyncParsableCommand {
 
     @Option(
         help:
-            "Seconds to wait for a coordinator that does not answer; one that had answered is waited for until a signal comes."
+            "Seconds to wait for a coordinator that does not answer, or does not take the key any more; one that had answered and is gone is waited for until a signal comes."
     )
     var waitSeconds = 300
 

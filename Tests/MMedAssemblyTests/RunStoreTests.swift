@@ -93,6 +93,10 @@ import Testing
         #expect(digests.map(isThere) == [false, true, true, false])
         try next.save(state(newer[1]))
         #expect(digests.map(isThere) == [false, false, true, false] && newer.allSatisfy(isThere))
+        // Nothing goes on from a run that is complete but its states.
+        let open = try next.put([99], of: adapter)
+        next.finish()
+        #expect(!isThere(open) && isThere(digests[2]) && newer.allSatisfy(isThere))
     }
 
     /// A run that is stopped between two steps saves the same state again.

@@ -39,7 +39,13 @@ extension Processes.Runs {
         let folder = scratch.path + "/copy"
         try FileManager.default.copyItem(
             atPath: try await Lab.shared.value.unbrokenFolder, toPath: folder)
-        try await expectVerified(folder, in: scratch)
+        let whole = try await coordinator(["verify", folder], in: scratch)
+        let blobs = try FileManager.default.contentsOfDirectory(atPath: folder + "/blobs").count
+        #expect(whole.code == 0 && whole.output.contains("\nblobs        \(blobs), each"), "\(whole)")
+        #expect(!whole.output.contains("journal.end"))
+        try FileManager.default.removeItem(atPath: folder + "/journal.end")
+        let unsure = try await coordinator(["verify", folder], in: scratch)
+        #expect(unsure.code == 0 && unsure.output.contains("journal.end is missing"), "\(unsure)")
         let supervised = folder + "/adapters/pediatrics/v40/adapter_model.safetensors"
         try Data("no tensors".utf8).write(to: URL(filePath: supervised))
         let damaged = try await coordinator(["verify", folder], in: scratch)
@@ -155,7 +161,8 @@ extension Processes.Runs {
 
     /// Learners, rollout workers, their threads and who holds which adapter: none of it may change a bit of the result.
     @Test(arguments: [
-        Lab.cluster(rollouts: 2, learners: 2), Lab.cluster(learners: 4, threads: 2),
+        Lab.cluster(rollouts: 2, learners: 2), Lab.cluster(rollouts: 4, learners: 4),
+        Lab.cluster(learners: 4, threads: 2),
         Lab.cluster(rollouts: 2, threads: 2, adapters: ["pediatrics", "adult-medicine"]),
     ])
     func theClusterDoesNotChangeABit(cluster: String) async throws {

@@ -28,8 +28,11 @@ public enum JournalTool {
         }
         let numbers = former.map { String($0.number) }.joined(separator: ", ")
         let before = former.isEmpty ? "" : "; before it \(numbers)"
+        let end =
+            journal.knowsItsEnd || head.sequence == 0
+            ? "" : " (journal.end is missing: whether records behind the checkpoint were cut off is not known)"
         return """
-            journal      \(head.sequence) records, chain \(head.chain.short)
+            journal      \(head.sequence) records, chain \(head.chain.short)\(end)
             checkpoint   \(loaded.number), written after record \(loaded.journal.sequence)\(before)
             blobs        \(blobs.count), each with the digest of its name
             adapters     \(adapters.count) exported folders, each with the numbers of its blob
