@@ -9,7 +9,7 @@ extension CoordinatorCore {
         guard !isDraining, ending == nil else { return }
         // Counted once: no grant changes who has asked for work.
         var hands: Int?
-        var isGranting = hasOpenWork || hasRipeCheck
+        var isGranting = (hasOpenWork || hasRipeCheck) && workers.values.contains { $0.credits > 0 }
         while isGranting {
             isGranting = false
             for name in workerNames {

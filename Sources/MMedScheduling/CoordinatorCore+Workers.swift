@@ -114,12 +114,7 @@ extension CoordinatorCore {
 
     mutating func expireLeases() {
         guard ending == nil else { return }
-        let silence = plan.settings.beatMilliseconds * plan.settings.silentBeats
-        for name in workerNames {
-            guard let worker = workers[name], now.since(worker.lastHeard) >= silence else { continue }
-            leave(name, reason: "no sign of life for \(silence / 1_000) s")
-            actions.append(.lose(name))
-        }
+        dismissSilentWorkers()
         // Every event comes by here: only what is due is put in order.
         for lease in leases.filter({ $0.value.deadline <= now }).keys.sorted() {
             guard let held = leases[lease] else { continue }
@@ -133,6 +128,18 @@ extension CoordinatorCore {
             release(lease, countsAsFailure: true, reason: "the lease expired")
             strike(held.worker)
         }
+    }
+
+    private mutating func dismissSilentWorkers() {
+        // Every event of a thousand workers comes by here, and to look at all of them is for when one may be due.
+        guard now >= silenceDueAt else { return }
+        let silence = plan.settings.beatMilliseconds * plan.settings.silentBeats
+        for name in workerNames {
+            guard let worker = workers[name], now.since(worker.lastHeard) >= silence else { continue }
+            leave(name, reason: "no sign of life for \(silence / 1_000) s")
+            actions.append(.lose(name))
+        }
+        silenceDueAt = (workers.values.lazy.map(\.lastHeard).min() ?? now) + silence
     }
 
     mutating func giveBack(_ lease: LeaseID, from name: Name, reason: String) {

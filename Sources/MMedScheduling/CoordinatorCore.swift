@@ -23,6 +23,8 @@ public struct CoordinatorCore: Sendable {
     var workers: [Name: WorkerState] = [:]
     /// The keys of `workers` in order.
     var workerNames: [Name] = []
+    /// No worker is silent for too long before this: the last word of each only becomes later.
+    var silenceDueAt = Tick(milliseconds: 0)
     var leases: [LeaseID: LeaseState] = [:]
     var nextFence: UInt64
     var checkpointIsDue = false
