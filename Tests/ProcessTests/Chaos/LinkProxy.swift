@@ -139,10 +139,10 @@ enum Loopback {
         return place
     }
 
-    /// A listening socket and its free port.
-    static func listen() throws -> (descriptor: Int32, port: UInt16) {
+    /// A listening socket and its port; 0 takes a free one.
+    static func listen(at wanted: UInt16 = 0) throws -> (descriptor: Int32, port: UInt16) {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        var place = address(0)
+        var place = address(wanted)
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
         let isBound = withUnsafeMutablePointer(to: &place) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
@@ -150,15 +150,22 @@ enum Loopback {
                     && getsockname(descriptor, address, &size) == 0
             }
         }
-        guard descriptor >= 0, isBound else { throw Failure("no socket on loopback") }
+        guard descriptor >= 0, isBound else {
+            if descriptor >= 0 { close(descriptor) }
+            throw Failure("no socket on loopback")
+        }
         return (descriptor, UInt16(bigEndian: place.sin_port))
     }
 
-    /// A port that nobody uses now.
+    /// A port that nobody uses now, from below those that the system gives to connections: one that is tried again and again
+    /// while nobody listens there may otherwise be given that very port, and connects to itself.
     static func freePort() throws -> UInt16 {
-        let (descriptor, port) = try listen()
-        close(descriptor)
-        return port
+        for _ in 0..<1_000 {
+            guard let (descriptor, port) = try? listen(at: UInt16.random(in: 20_000..<32_000)) else { continue }
+            close(descriptor)
+            return port
+        }
+        throw Failure("no free port on loopback")
     }
 
     static func connect(_ port: UInt16) -> Int32? {
