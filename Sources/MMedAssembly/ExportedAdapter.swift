@@ -23,14 +23,9 @@ struct ExportedAdapter {
     /// Writes the folder where it is not there whole: to look is cheaper than to write, and what is whole stays untouched.
     /// True when it was written.
     func ensure(below folder: String, blob: BlobFile, baseModel: String) throws -> Bool {
+        if (try? verify(below: folder, blob: blob, baseModel: baseModel)) != nil { return false }
         let layout = try LittleEndian.layout(of: blob, place: relativePath)
-        let path = folder + "/" + relativePath
-        let isWhole =
-            (try? AdapterFolder.requireSame(at: path, layout: layout, baseModel: baseModel) {
-                try LittleEndian.weights($0, in: blob, layout: layout)
-            }) != nil
-        if isWhole { return false }
-        try AdapterFolder.write(to: path, layout: layout, baseModel: baseModel) {
+        try AdapterFolder.write(to: folder + "/" + relativePath, layout: layout, baseModel: baseModel) {
             try LittleEndian.weights($0, in: blob, layout: layout)
         }
         return true

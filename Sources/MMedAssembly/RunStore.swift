@@ -37,6 +37,14 @@ final class RunStore: StorePort {
             opened.append((digest, file))
             if opened.count > RunStore.filesOpened { opened.removeFirst() }
         }
+
+        /// Forgets what is stored and none of these, and returns it.
+        mutating func takeGarbage(beside kept: Set<Digest>) -> Set<Digest> {
+            let garbage = stored.subtracting(kept)
+            stored.subtract(garbage)
+            opened.removeAll { garbage.contains($0.digest) }
+            return garbage
+        }
     }
     private let cache = Locked(Cache())
     private static let filesOpened = 64
@@ -117,11 +125,7 @@ final class RunStore: StorePort {
             cache.held = held
             cache.awaited.removeAll { head in held.allSatisfy { $0.hasReached(head) } }
             let named = Array(cache.newest.values) + cache.awaited.map(\.digests) + held.map { Array($0.blobDigests) }
-            let open = named.reduce(into: Set(cache.recent)) { $0.formUnion($1) }
-            let garbage = cache.stored.subtracting(open)
-            cache.stored.subtract(garbage)
-            cache.opened.removeAll { garbage.contains($0.digest) }
-            return garbage
+            return cache.takeGarbage(beside: named.reduce(into: Set(cache.recent)) { $0.formUnion($1) })
         }
         folder.remove(garbage)
     }
@@ -129,11 +133,7 @@ final class RunStore: StorePort {
     /// Takes away what only a run that goes on would need: versions between the states that are kept.
     func finish() {
         let garbage = cache.withLock { cache in
-            let named = cache.held.reduce(into: Set<Digest>()) { $0.formUnion($1.blobDigests) }
-            let garbage = cache.stored.subtracting(named)
-            cache.stored.subtract(garbage)
-            cache.opened.removeAll { garbage.contains($0.digest) }
-            return garbage
+            cache.takeGarbage(beside: cache.held.reduce(into: []) { $0.formUnion($1.blobDigests) })
         }
         folder.remove(garbage)
     }
